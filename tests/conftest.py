@@ -20,7 +20,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def find_corpus() -> Path | None:
-    """The folder of real models: $IRKIT_CORPUS, else ../shared/corpus beside the repository; None where there is none."""
+    """The folder of real models: $IRKIT_CORPUS, else ../shared/corpus beside the repository, else None."""
     named = os.environ.get(CORPUS_VARIABLE)
     folder = Path(named) if named else ROOT.parent / "shared" / "corpus"
     if (folder / "manifest.json").is_file():
