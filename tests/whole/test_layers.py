@@ -15,6 +15,7 @@ import pytest
 
 from tests.whole.sources import ROOT, imports_of, python_files
 
+OPTIONAL = {"onnxruntime", "networkx", "onnx_graphsurgeon", "hailo_sdk_client", "hailo_platform"}
 FACADE = ("__init__.py", "__main__.py")  # of irkit itself: they re-export and start, so they stand above all layers
 
 
@@ -69,9 +70,8 @@ def wrong_onnx_imports(source: str, may_import_onnx: bool) -> Iterator[str]:
         top = found.module.partition(".")[0]
         if top in {"onnx", "google"} and not may_import_onnx:
             yield f"line {found.line}: {found.module}: only irkit/onnx imports it"
-        if top in {"onnxruntime", "networkx", "onnx_graphsurgeon", "hailo_sdk_client", "hailo_platform"}:
-            if not found.in_function:
-                yield f"line {found.line}: {found.module}: optional, so imported only where it is used"
+        if top in OPTIONAL and not found.in_function:
+            yield f"line {found.line}: {found.module}: optional, so imported only where it is used"
 
 
 def wrong_process_calls(source: str) -> Iterator[str]:
@@ -80,9 +80,10 @@ def wrong_process_calls(source: str) -> Iterator[str]:
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
             if node.func.id in {"print", "input", "exit", "quit"}:
                 yield f"line {node.lineno}: {node.func.id}()"
-        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in {"sys", "os"}:
-            if node.attr in {"exit", "_exit", "stdout", "stderr"}:
-                yield f"line {node.lineno}: {node.value.id}.{node.attr}"
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            name = f"{node.value.id}.{node.attr}"
+            if name in {"sys.exit", "os._exit", "sys.stdout", "sys.stderr"}:
+                yield f"line {node.lineno}: {name}"
 
 
 def core_files() -> list[Path]:

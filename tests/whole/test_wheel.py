@@ -75,7 +75,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
     package = {path.as_posix() for path in tracked_files() if path.parts[0] == "irkit"}
     assert "irkit/py.typed" in package
     assert {name for name in names if ".dist-info/" not in name} == package
-    assert {name.split("/")[-1] for name in names if name.endswith("/LICENSE")} == {"LICENSE"}
+    assert any(name.endswith("/LICENSE") for name in names)
 
 
 def test_bundled_files_are_the_same_bytes(wheel: Path) -> None:
@@ -103,6 +103,4 @@ def test_the_installed_package_is_the_one_that_is_imported(installed: Path, tmp_
     script = "import irkit; print(irkit.__file__); print(irkit.__version__)"
     file, version = run([str(installed / "python"), "-c", script], tmp_path).split()
     assert Path(file).is_relative_to(installed.parent)
-    assert f"-{version}-" in next(iter((installed.parent).rglob("irkit_compiler-*.dist-info"))).name.replace(
-        ".dist-info", "-"
-    )
+    assert list(installed.parent.rglob(f"irkit_compiler-{version}.dist-info"))
