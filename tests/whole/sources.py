@@ -32,25 +32,31 @@ def python_files(*folders: str) -> list[Path]:
 
 @dataclass(frozen=True)
 class Import:
-    """One imported name: `module` in full (`from irkit import ir` is `irkit.ir`), and where it stands."""
+    """One imported name: `module` in full (`from irkit import ir` is `irkit.ir`), and where it stands.
+
+    `for_types`: under `if TYPE_CHECKING:`, so it does not happen at run time.
+    """
 
     module: str
     line: int
-    in_function: bool
+    in_function: bool = False
+    for_types: bool = False
 
 
 def imports_of(source: str) -> Iterator[Import]:
     """Every import of a source file, also those within functions and conditions."""
 
-    def visit(node: ast.AST, in_function: bool) -> Iterator[Import]:
+    def visit(node: ast.AST, in_function: bool, for_types: bool) -> Iterator[Import]:
         for child in ast.iter_child_nodes(node):
             if isinstance(child, ast.Import):
-                yield from (Import(alias.name, child.lineno, in_function) for alias in child.names)
+                yield from (Import(alias.name, child.lineno, in_function, for_types) for alias in child.names)
             elif isinstance(child, ast.ImportFrom):
                 base = "." * child.level + (child.module or "")
-                yield from (Import(f"{base}.{alias.name}", child.lineno, in_function) for alias in child.names)
+                names = (f"{base}.{alias.name}" for alias in child.names)
+                yield from (Import(name, child.lineno, in_function, for_types) for name in names)
             else:
-                inside = in_function or isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
-                yield from visit(child, inside)
+                function = isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
+                types = isinstance(child, ast.If) and ast.unparse(child.test).endswith("TYPE_CHECKING")
+                yield from visit(child, in_function or function, for_types or types)
 
-    return visit(ast.parse(source), in_function=False)
+    return visit(ast.parse(source), in_function=False, for_types=False)
