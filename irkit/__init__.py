@@ -1,0 +1,70 @@
+"""irkit: rewrites exported ONNX models until the Hailo Dataflow Compiler can take them, and proves what it did.
+
+    model = irkit.load("model.onnx")
+    report = irkit.lint(model, target="hailo8")
+    result = irkit.optimize(model, target="hailo8")
+    irkit.save(model, "better.onnx")
+
+The names below are the public API, and all that a pass may import. They are loaded when first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from irkit.attributes import Attr as Attr, AttrKind as AttrKind
+    from irkit.diagnostics import Finding as Finding, Location as Location, Report as Report, Severity as Severity
+    from irkit.errors import (
+        GraphError as GraphError,
+        InputError as InputError,
+        IrkitError as IrkitError,
+        ModelError as ModelError,
+        OptionError as OptionError,
+        PassError as PassError,
+    )
+    from irkit.ir import Graph as Graph, Node as Node, NodeExtra as NodeExtra, Use as Use, Value as Value
+    from irkit.model import Function as Function, Model as Model
+    from irkit.pass_base import Context as Context, Effect as Effect, Pass as Pass, define_pass as define_pass
+    from irkit.tensor import SparseTensor as SparseTensor, Tensor as Tensor
+    from irkit.types import (
+        DType as DType,
+        MapType as MapType,
+        OpaqueType as OpaqueType,
+        OptionalType as OptionalType,
+        SequenceType as SequenceType,
+        SparseTensorType as SparseTensorType,
+        TensorType as TensorType,
+    )
+
+_MODULES = {
+    "attributes": ["Attr", "AttrKind"],
+    "diagnostics": ["Finding", "Location", "Report", "Severity"],
+    "errors": ["GraphError", "InputError", "IrkitError", "ModelError", "OptionError", "PassError"],
+    "ir": ["Graph", "Node", "NodeExtra", "Use", "Value"],
+    "model": ["Function", "Model"],
+    "pass_base": ["Context", "Effect", "Pass", "define_pass"],
+    "tensor": ["SparseTensor", "Tensor"],
+    "types": [
+        "DType", "MapType", "OpaqueType", "OptionalType", "SequenceType", "SparseTensorType", "TensorType",
+    ],
+}  # fmt: skip
+
+_HOME = {name: f"irkit.{module}" for module, names in _MODULES.items() for name in names}
+
+__all__ = sorted(_HOME)  # pyright: ignore[reportUnsupportedDunderAll]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'irkit' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

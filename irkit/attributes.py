@@ -1,0 +1,152 @@
+"""Attributes of nodes: immutable, typed, and decoded only when somebody looks.
+
+An attribute that came from a file keeps its encoded bytes in `raw`; as long as it is not replaced, it goes out as it
+came in. What it means is only decoded on first use of `kind` or `value`.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+from typing import Any
+
+from irkit.tensor import Tensor
+from irkit.types import MapType, OpaqueType, OptionalType, SequenceType, SparseTensorType, TensorType
+
+_TYPES = (TensorType, SparseTensorType, SequenceType, OptionalType, MapType, OpaqueType)
+
+
+class AttrKind(enum.IntEnum):
+    """Kind of an attribute. The number is that of ONNX's `AttributeProto.AttributeType`."""
+
+    UNDEFINED = 0
+    FLOAT = 1
+    INT = 2
+    STRING = 3
+    TENSOR = 4
+    GRAPH = 5
+    FLOATS = 6
+    INTS = 7
+    STRINGS = 8
+    TENSORS = 9
+    GRAPHS = 10
+    SPARSE_TENSOR = 11
+    SPARSE_TENSORS = 12
+    TYPE = 13
+    TYPES = 14
+
+
+class Attr:
+    """One attribute of a node.
+
+    Values by kind: float, int, str (bytes where it is not UTF-8), `Tensor`, `Graph`, `SparseTensor`, a value type, and
+    tuples of these. `ref` names the attribute of the enclosing function that gives the value; then `value` is None.
+
+    Args:
+        name: the attribute's name.
+        value: its value; see above.
+        kind: needed only where the value does not tell, as for an empty tuple.
+        ref: name of a function's attribute.
+        raw: the encoded form it was read from, of which `decode` makes (kind, value, ref).
+    """
+
+    __slots__ = ("_decode", "_kind", "_ref", "_value", "name", "raw")
+
+    def __init__(
+        self,
+        name: str,
+        value: Any = None,
+        kind: AttrKind | None = None,
+        *,
+        ref: str = "",
+        raw: Any = None,
+        decode: Callable[[Any], tuple[AttrKind, Any, str]] | None = None,
+    ) -> None:
+        self.name = name
+        self.raw = raw
+        self._decode = decode
+        self._ref = ref
+        self._value = tuple(value) if isinstance(value, list) else value
+        self._kind = kind if kind is not None or decode is not None else _kind_of(name, self._value)
+
+    def _resolve(self) -> None:
+        if self._decode is not None:
+            self._kind, self._value, self._ref = self._decode(self.raw)
+            self._decode = None
+
+    @property
+    def kind(self) -> AttrKind:
+        """What kind of value it holds."""
+        if self._decode is not None:
+            self._resolve()
+        assert self._kind is not None
+        return self._kind
+
+    @property
+    def value(self) -> Any:
+        """The value, as described for the class."""
+        if self._decode is not None:
+            self._resolve()
+        return self._value
+
+    @property
+    def ref(self) -> str:
+        """Name of the function attribute this one refers to, or ''."""
+        if self._decode is not None:
+            self._resolve()
+        return self._ref
+
+    @property
+    def graphs(self) -> tuple[Any, ...]:
+        """The subgraphs it holds."""
+        if self.kind == AttrKind.GRAPH and self._value is not None:
+            return (self._value,)
+        return self._value if self.kind == AttrKind.GRAPHS else ()
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Attr):
+            return NotImplemented
+        return (self.name, self.kind, self.ref) == (other.name, other.kind, other.ref) and bool(self.value == other.value)
+
+    __hash__ = None  # type: ignore[assignment]  # values may be unhashable; nobody needs sets of attributes
+
+    def __repr__(self) -> str:
+        return f"Attr({self.name}={'@' + self.ref if self.ref else self.value!r})"
+
+
+def _kind_of(name: str, value: Any) -> AttrKind:
+    single = _single_kind(value)
+    if single is not None:
+        return single
+    if isinstance(value, tuple) and value:
+        kinds = {_single_kind(item) for item in value}
+        if kinds == {AttrKind.INT, AttrKind.FLOAT}:
+            kinds = {AttrKind.FLOAT}
+        if len(kinds) == 1 and (kind := kinds.pop()) in _PLURAL:
+            return _PLURAL[kind]
+    if isinstance(value, tuple):
+        raise TypeError(f"attribute {name!r}: an empty or mixed tuple needs kind=AttrKind...")
+    raise TypeError(f"attribute {name!r}: {type(value).__name__} is not an ONNX attribute value")
+
+
+def _single_kind(value: Any) -> AttrKind | None:
+    if isinstance(value, (bool, int)):
+        return AttrKind.INT
+    if isinstance(value, float):
+        return AttrKind.FLOAT
+    if isinstance(value, (str, bytes)):
+        return AttrKind.STRING
+    if isinstance(value, Tensor):
+        return AttrKind.TENSOR
+    if isinstance(value, _TYPES):
+        return AttrKind.TYPE
+    # Graph and SparseTensor live above this module, and say what they are.
+    kind = getattr(value, "attribute_kind", None)
+    return AttrKind[kind] if kind is not None else None
+
+
+_PLURAL: dict[AttrKind | None, AttrKind] = {
+    AttrKind.FLOAT: AttrKind.FLOATS, AttrKind.INT: AttrKind.INTS, AttrKind.STRING: AttrKind.STRINGS,
+    AttrKind.TENSOR: AttrKind.TENSORS, AttrKind.GRAPH: AttrKind.GRAPHS,
+    AttrKind.SPARSE_TENSOR: AttrKind.SPARSE_TENSORS, AttrKind.TYPE: AttrKind.TYPES,
+}  # fmt: skip

@@ -1,0 +1,259 @@
+"""The primitive edits of the IR: functions that put a value, node or graph into a state.
+
+`edit` is the only door. Each state function takes (target, state) and works both ways, so that the journal can undo
+and redo by calling it with the old or the new state. Nothing else writes these private fields once a graph stands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from irkit.errors import GraphError
+
+if TYPE_CHECKING:
+    from irkit.attributes import Attr
+    from irkit.ir import Graph, Node, Value
+    from irkit.journal import Apply
+
+
+def edit(graph: Graph | None, kind: str, apply: Apply, target: Any, old: Any, new: Any) -> None:
+    """Make an edit, and enter it in the journal where the graph belongs to a model."""
+    model = graph.model if graph is not None else None
+    if model is None:
+        apply(target, new)
+    else:
+        model.journal.record(kind, apply, target, old, new)
+
+
+def value_name(value: Value, name: str) -> None:
+    graph = value.graph
+    if graph is not None:
+        graph._values.pop(value.name, None)
+        if graph._initializers.get(value.name) is value:
+            del graph._initializers[value.name]
+            graph._initializers[name] = value
+        if name:
+            graph._values[name] = value
+    value._name = name
+
+
+def value_type(value: Value, type: Any) -> None:
+    value._type = type
+
+
+def value_data(value: Value, data: Any) -> None:
+    value._constant = data
+
+
+def stored(value: Value, graph: Graph | None) -> None:
+    """Make the value an initializer of the graph, or of none."""
+    if graph is not None:
+        value._graph = graph
+        graph._initializers[value.name] = graph._values[value.name] = value
+        return
+    assert value._graph is not None
+    del value._graph._initializers[value.name]
+    del value._graph._values[value.name]
+    value._graph = None
+
+
+def graph_inputs(graph: Graph, inputs: tuple[Value, ...]) -> None:
+    for value in graph._inputs:
+        if not value.is_initializer:
+            graph._values.pop(value.name, None)
+            value._graph = None
+    for value in inputs:
+        value._graph = graph
+        graph._values[value.name] = value
+    graph._inputs = inputs
+    graph._input_set = frozenset(inputs)
+
+
+def graph_outputs(graph: Graph, outputs: tuple[Value, ...]) -> None:
+    count_outputs(graph, -1)
+    graph._outputs = outputs
+    count_outputs(graph, 1)
+
+
+def count_outputs(graph: Graph, sign: int) -> None:
+    if graph._live:
+        for value in graph._outputs:
+            value._output_count += sign
+
+
+def node_op(node: Node, state: tuple[str, str]) -> None:
+    node._op, node._domain = state
+    for value in node._outputs:
+        value._constant = None
+
+
+def node_name(node: Node, name: str) -> None:
+    node._name = name
+
+
+def node_extra(node: Node, extra: Any) -> None:
+    node._extra = extra
+
+
+def node_origin(node: Node, origin: tuple[str, ...] | None) -> None:
+    node._origin = origin
+
+
+def node_attr(node: Node, state: tuple[str, Attr | None]) -> None:
+    """Set or remove one attribute; graphs in it become, or stop being, nested in the node."""
+    name, attr = state
+    attrs = dict(node.attrs)
+    old = attrs.pop(name, None)
+    if old is not None:
+        for graph in old.graphs:
+            set_live(graph, False)
+            graph.owner = None
+    if attr is not None:
+        attrs[name] = attr
+        for graph in attr.graphs:
+            graph.owner = node
+            set_live(graph, node.graph is not None and node.graph._live)
+    node._attrs = attrs
+    for value in node._outputs:
+        value._constant = None  # the data of a Constant is one of its attributes
+
+
+def node_inputs(node: Node, inputs: tuple[Value | None, ...]) -> None:
+    if node.graph is not None and node.graph._live:
+        count_uses(node, -1)
+        node._inputs = inputs
+        count_uses(node, 1)
+    else:
+        node._inputs = inputs
+
+
+def node_outputs(node: Node, outputs: tuple[Value, ...]) -> None:
+    graph = node.graph
+    if graph is not None:
+        for value in node._outputs:
+            if value.name:
+                graph._values.pop(value.name, None)
+        for value in outputs:
+            if value.name:
+                graph._values[value.name] = value
+    node._outputs = outputs
+
+
+def place(node: Node, where: tuple[Graph, Node | None] | None) -> None:
+    """Link the node into a graph after another one (None: at the start), or unlink it."""
+    if where is None:
+        _unlink(node)
+    else:
+        _link(node, *where)
+
+
+def _link(node: Node, graph: Graph, prev: Node | None) -> None:
+    after = prev._next if prev is not None else graph._first
+    node._prev, node._next, node.graph = prev, after, graph
+    if prev is None:
+        graph._first = node
+    else:
+        prev._next = node
+    if after is None:
+        graph._last = node
+    else:
+        after._prev = node
+    graph._length += 1
+    for value in node._outputs:
+        if value._name:
+            graph._values[value._name] = value
+    if graph._live:
+        count_uses(node, 1)
+    for nested in node.subgraphs:
+        nested.owner = node
+        set_live(nested, graph._live)
+
+
+def _unlink(node: Node) -> None:
+    graph = node.graph
+    assert graph is not None
+    if graph._live:
+        count_uses(node, -1)
+    for nested in node.subgraphs:
+        set_live(nested, False)
+    before, after = node._prev, node._next
+    if before is None:
+        graph._first = after
+    else:
+        before._next = after
+    if after is None:
+        graph._last = before
+    else:
+        after._prev = before
+    graph._length -= 1
+    for value in node._outputs:
+        if value._name:
+            del graph._values[value._name]
+    node.graph = None  # _prev and _next stay: an iterator that stands here finds its way on
+
+
+def count_uses(node: Node, sign: int) -> None:
+    """Enter the node in, or strike it from, the use lists of its inputs."""
+    for value in node._inputs:
+        if value is None:
+            continue
+        users = value._users
+        count = users.get(node, 0) + sign
+        if count:
+            users[node] = count
+        else:
+            del users[node]
+
+
+def set_live(graph: Graph, live: bool) -> None:
+    """Count the uses of a nested graph, or stop to, as the node that holds it enters or leaves."""
+    if graph._live == live:
+        return
+    if not live:
+        count_outputs(graph, -1)
+    graph._live = live
+    if live:
+        count_outputs(graph, 1)
+    for node in graph:
+        count_uses(node, 1 if live else -1)
+        for nested in node.subgraphs:
+            set_live(nested, live)
+
+
+def stable_order(graph: Graph) -> Iterator[Node]:
+    """The nodes such that each follows what it reads, otherwise as they stand. Raises `GraphError` on a cycle."""
+    seen: set[Node] = set()
+    for start in graph:
+        stack = [start]
+        open_nodes: dict[Node, None] = {}
+        while stack:
+            node = stack[-1]
+            if node in seen:
+                stack.pop()
+                continue
+            missing = [source for source in needed(node, graph) if source not in seen]
+            if not missing:
+                stack.pop()
+                open_nodes.pop(node, None)
+                seen.add(node)
+                yield node
+                continue
+            open_nodes[node] = None
+            for source in missing:
+                if source in open_nodes:
+                    raise GraphError(f"the graph has a cycle through {source!r} and {node!r}")
+            stack.extend(reversed(missing))
+
+
+def needed(node: Node, graph: Graph) -> Iterator[Node]:
+    """The nodes of `graph` whose outputs the node, or a graph nested in it, reads."""
+    for value in node._inputs:
+        if value is not None and value.producer is not None and value.producer.graph is graph:
+            yield value.producer
+    for nested in node.subgraphs:
+        for value in nested._outputs:
+            if value.producer is not None and value.producer.graph is graph:
+                yield value.producer
+        for inner in nested:
+            yield from needed(inner, graph)

@@ -1,0 +1,642 @@
+"""The graph IR: values, nodes, graphs.
+
+A `Value` knows its type, its producer and its users; the IR keeps users right by itself, users inside nested graphs
+included. A `Graph` keeps its nodes in a linked list: inserting and removing is O(1), also while iterating. Every
+edit goes through `irkit.edits.edit`, which enters it in the journal of the model the graph belongs to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from irkit import edits
+from irkit.attributes import Attr, AttrKind
+from irkit.errors import GraphError
+from irkit.tensor import SparseTensor, Tensor
+from irkit.types import DType, Shape, SparseTensorType, TensorType, ValueType
+
+if TYPE_CHECKING:
+    from irkit.model import Model
+
+
+class Lazy(Protocol):
+    """Something the reader left encoded; `raw` goes out as it came in, `decode` tells what it means."""
+
+    raw: Any
+
+    def decode(self) -> Any: ...
+
+
+class Use(NamedTuple):
+    """Input number `slot` of `node`."""
+
+    node: Node
+    slot: int
+
+
+class NodeExtra:
+    """What a node carries besides its computation. `unknown` are encoded fields irkit does not know."""
+
+    __slots__ = ("doc", "metadata", "overload", "unknown")
+
+    def __init__(
+        self, doc: str = "", metadata: Mapping[str, str] | None = None, overload: str = "", unknown: bytes = b""
+    ) -> None:
+        self.doc = doc
+        self.metadata: Mapping[str, str] = dict(metadata or {})
+        self.overload = overload
+        self.unknown = unknown
+
+
+_NO_EXTRA = NodeExtra()
+
+
+class Value:
+    """An edge of the graph: a graph input, an initializer, or an output of a node.
+
+    Attributes: `producer` and `index` (output number) where a node makes it. A value with the name "" is an optional
+    output that was left out.
+    """
+
+    __slots__ = ("_constant", "_graph", "_name", "_output_count", "_type", "_users", "index", "info", "producer")
+
+    def __init__(self, name: str | None = None, type: ValueType | Lazy | None = None) -> None:
+        self._name = name
+        self._type: Any = type
+        self.producer: Node | None = None
+        self.index = 0
+        self.info: Any = None
+        self._users: dict[Node, int] = {}
+        self._output_count = 0
+        self._graph: Graph | None = None
+        self._constant: Tensor | SparseTensor | None = None
+
+    @property
+    def name(self) -> str:
+        """Name, unique in its graph; setting it renames the value everywhere at once."""
+        return self._name or ""
+
+    @name.setter
+    def name(self, name: str) -> None:
+        if name != self._name:
+            graph = self.graph
+            if graph is not None and name in graph._values:
+                raise GraphError(f"cannot rename {self.name!r}: the graph already has a value {name!r}")
+            edits.edit(graph, "rename", edits.value_name, self, self._name, name)
+
+    @property
+    def type(self) -> ValueType | None:
+        """Its type, or None where it is not known."""
+        if self._type is not None and hasattr(self._type, "decode"):
+            self._type = self._type.decode()
+        return self._type  # type: ignore[no-any-return]
+
+    @type.setter
+    def type(self, type: ValueType | None) -> None:
+        if type != self.type:
+            edits.edit(self.graph, "type", edits.value_type, self, self._type, type)
+
+    @property
+    def dtype(self) -> DType | None:
+        """Element type where it is a tensor of known type."""
+        type = self.type
+        return type.dtype if isinstance(type, (TensorType, SparseTensorType)) else None
+
+    @property
+    def shape(self) -> Shape | None:
+        """Shape where it is a tensor of known rank."""
+        type = self.type
+        return type.shape if isinstance(type, (TensorType, SparseTensorType)) else None
+
+    @property
+    def graph(self) -> Graph | None:
+        """The graph it belongs to; None when its node is in no graph."""
+        return self.producer.graph if self.producer is not None else self._graph
+
+    @property
+    def users(self) -> tuple[Node, ...]:
+        """The nodes that read it, in nested graphs too, each once."""
+        return tuple(self._users)
+
+    @property
+    def uses(self) -> list[Use]:
+        """Every input that reads it."""
+        return [Use(node, i) for node in self._users for i, value in enumerate(node._inputs) if value is self]
+
+    @property
+    def use_count(self) -> int:
+        """How many inputs and graph outputs read it."""
+        return sum(self._users.values()) + self._output_count
+
+    @property
+    def is_graph_input(self) -> bool:
+        """Whether the caller feeds it (or, for an initializer, may override it)."""
+        return self.producer is None and self._graph is not None and self in self._graph._input_set
+
+    @property
+    def is_graph_output(self) -> bool:
+        """Whether it is an output of its graph, or of a nested one."""
+        return self._output_count > 0
+
+    @property
+    def is_initializer(self) -> bool:
+        """Whether it is stored data of the graph."""
+        return self.producer is None and self._constant is not None
+
+    @property
+    def is_captured(self) -> bool:
+        """Whether a node of a nested graph reads it."""
+        graph = self.graph
+        return any(node.graph is not graph for node in self._users)
+
+    @property
+    def constant(self) -> Tensor | None:
+        """Its data where it is a dense constant: an initializer nobody can override, or the output of a Constant node."""
+        data = self.initializer
+        if data is None and self.producer is not None and self.producer.op == "Constant" and not self.producer.domain:
+            data = self._constant = _constant_of(self.producer)
+        return data if isinstance(data, Tensor) and not self.is_graph_input else None
+
+    @property
+    def initializer(self) -> Tensor | SparseTensor | None:
+        """Stored data, be it sparse or the default of an input."""
+        return self._constant
+
+    def set_initializer(self, data: Tensor | SparseTensor) -> None:
+        """Replace the stored data of an initializer, and its type with it."""
+        if not self.is_initializer:
+            raise GraphError(f"{self.name!r} is no initializer")
+        edits.edit(self.graph, "data", edits.value_data, self, self._constant, data)
+        self.type = _type_of(data)
+
+    def replace_all_uses(self, new: Value) -> None:
+        """Make every node that reads this value read `new`; graph outputs stay. See `Graph.replace_value`."""
+        for node in self.users:
+            node.set_inputs([new if value is self else value for value in node._inputs])
+
+    def __repr__(self) -> str:
+        return f"%{self.name}"
+
+
+class Node:
+    """One operation.
+
+    Args:
+        op: operator, such as "Conv".
+        inputs: values, None where an optional input is left out.
+        attrs: attributes; plain Python values or `Attr`.
+        outputs: how many, or their names. Names not given are made when the node enters a graph.
+        domain: operator set; "" is ONNX's own.
+        name: made when the node enters a graph, if not given.
+        types: types of the outputs, where known.
+
+    A node takes part in use lists only while it is in a graph.
+    """
+
+    __slots__ = (
+        "_attrs", "_domain", "_extra", "_inputs", "_lazy_attrs", "_name", "_next", "_op", "_origin", "_outputs", "_prev", "graph",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        op: str,
+        inputs: Iterable[Value | None] = (),
+        attrs: Mapping[str, Any] | None = None,
+        outputs: int | Sequence[str] = 1,
+        *,
+        domain: str = "",
+        name: str = "",
+        types: Sequence[ValueType | None] = (),
+    ) -> None:
+        self._op = op
+        self._domain = "" if domain == "ai.onnx" else domain
+        self._name = name
+        self._inputs: tuple[Value | None, ...] = tuple(inputs)
+        names: Sequence[str | None] = [None] * outputs if isinstance(outputs, int) else outputs
+        self._outputs: tuple[Value, ...] = tuple(Value(name) for name in names)
+        for index, value in enumerate(self._outputs):
+            value.producer, value.index = self, index
+            value._type = types[index] if index < len(types) else None
+        self._attrs: dict[str, Attr] | None = {
+            key: item if isinstance(item, Attr) else Attr(key, item) for key, item in (attrs or {}).items()
+        }
+        self._lazy_attrs: Lazy | None = None
+        self._extra: NodeExtra | Lazy | None = None
+        self._origin: tuple[str, ...] | None = None
+        self.graph: Graph | None = None
+        self._prev: Node | None = None
+        self._next: Node | None = None
+        for graph in self.subgraphs:
+            graph.owner = self
+
+    @property
+    def op(self) -> str:
+        """Operator name."""
+        return self._op
+
+    @property
+    def domain(self) -> str:
+        """Operator set; "" is ONNX's own."""
+        return self._domain
+
+    @property
+    def op_id(self) -> str:
+        """`Conv`, or `com.microsoft::Gelu` outside ONNX's own domain."""
+        return f"{self._domain}::{self._op}" if self._domain else self._op
+
+    def set_op(self, op: str, domain: str = "") -> None:
+        """Make it another operator with the same inputs, outputs and attributes."""
+        if (op, domain) != (self._op, self._domain):
+            edits.edit(self.graph, "op", edits.node_op, self, (self._op, self._domain), (op, domain))
+
+    @property
+    def name(self) -> str:
+        """Node name; "" where the file gave none."""
+        return self._name
+
+    @name.setter
+    def name(self, name: str) -> None:
+        if name != self._name:
+            if self._origin is None:
+                self._origin = self.origin
+            edits.edit(self.graph, "node-name", edits.node_name, self, self._name, name)
+
+    @property
+    def inputs(self) -> tuple[Value | None, ...]:
+        """Values it reads; None where an optional one is left out."""
+        return self._inputs
+
+    @property
+    def outputs(self) -> tuple[Value, ...]:
+        """Values it makes."""
+        return self._outputs
+
+    @property
+    def output(self) -> Value:
+        """Its first output."""
+        return self._outputs[0]
+
+    def input(self, index: int) -> Value | None:
+        """Input `index`, or None where it is left out."""
+        return self._inputs[index] if index < len(self._inputs) else None
+
+    def set_input(self, index: int, value: Value | None) -> None:
+        """Read `value` at `index`; inputs between are left out if there were fewer."""
+        inputs = [*self._inputs, *[None] * (index + 1 - len(self._inputs))]
+        inputs[index] = value
+        self.set_inputs(inputs)
+
+    def set_inputs(self, inputs: Iterable[Value | None]) -> None:
+        """Read these values."""
+        new = tuple(inputs)
+        if new != self._inputs:
+            edits.edit(self.graph, "inputs", edits.node_inputs, self, self._inputs, new)
+
+    def add_output(self, name: str = "") -> Value:
+        """A new last output; "" names one that is left out, fresh names come from `Model.fresh_name`."""
+        value = Value(name)
+        value.producer, value.index = self, len(self._outputs)
+        edits.edit(self.graph, "outputs", edits.node_outputs, self, self._outputs, (*self._outputs, value))
+        return value
+
+    def drop_output(self) -> None:
+        """Take the last output away. Raises `GraphError` while it is used."""
+        value = self._outputs[-1]
+        if value.use_count:
+            raise GraphError(f"cannot drop output {value.name!r} of {self.name or self.op!r}: {_reader_of(value)}")
+        edits.edit(self.graph, "outputs", edits.node_outputs, self, self._outputs, self._outputs[:-1])
+
+    @property
+    def attrs(self) -> Mapping[str, Attr]:
+        """Its attributes by name; change them with `set_attr`."""
+        if self._attrs is None:
+            assert self._lazy_attrs is not None
+            self._attrs = self._lazy_attrs.decode()
+        return self._attrs
+
+    def attr(self, name: str, default: Any = None) -> Any:
+        """Value of an attribute, or `default` (the schema's default is in `irkit.ops.attribute`)."""
+        attr = self.attrs.get(name)
+        return default if attr is None else attr.value
+
+    def set_attr(self, name: str, value: Any, kind: AttrKind | None = None) -> None:
+        """Set an attribute to a Python value or `Attr`; None removes it."""
+        old = self.attrs.get(name)
+        new = value if value is None or isinstance(value, Attr) else Attr(name, value, kind)
+        if new != old:
+            edits.edit(self.graph, "attr", edits.node_attr, self, (name, old), (name, new))
+
+    @property
+    def subgraphs(self) -> tuple[Graph, ...]:
+        """Graphs nested in its attributes."""
+        if self._attrs is None:  # the reader leaves no attribute with a graph undecoded
+            return ()
+        return tuple(graph for attr in self._attrs.values() if attr.raw is None for graph in attr.graphs)
+
+    @property
+    def extra(self) -> NodeExtra:
+        """Doc string, metadata, overload and unknown fields."""
+        if self._extra is None:
+            return _NO_EXTRA
+        if not isinstance(self._extra, NodeExtra):
+            self._extra = self._extra.decode()
+        return self._extra  # type: ignore[return-value]
+
+    @extra.setter
+    def extra(self, extra: NodeExtra) -> None:
+        edits.edit(self.graph, "extra", edits.node_extra, self, self._extra, extra)
+
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        """Metadata the exporter recorded; goes out with the node."""
+        return self.extra.metadata
+
+    @property
+    def origin(self) -> tuple[str, ...]:
+        """Names of the nodes of the source model it stands for."""
+        if self._origin is None:
+            return (self._name,) if self._name else ()
+        return self._origin
+
+    def set_origin(self, sources: Iterable[Node]) -> None:
+        """Let it stand for these nodes: their origins and metadata (the first one's where they differ) become its own."""
+        nodes = list(sources)
+        origin = tuple(dict.fromkeys(name for node in nodes for name in node.origin))
+        metadata = {key: text for node in reversed(nodes) for key, text in node.metadata.items()}
+        doc = next((node.extra.doc for node in nodes if node.extra.doc), "")
+        if metadata or doc:
+            self.extra = NodeExtra(doc, metadata, self.extra.overload, self.extra.unknown)
+        edits.edit(self.graph, "origin", edits.node_origin, self, self._origin, origin)
+
+    @property
+    def successors(self) -> list[Node]:
+        """Nodes that read one of its outputs, each once."""
+        return list(dict.fromkeys(node for value in self._outputs for node in value._users))
+
+    @property
+    def next(self) -> Node | None:
+        """The node after it."""
+        return self._next
+
+    @property
+    def prev(self) -> Node | None:
+        """The node before it."""
+        return self._prev
+
+    def __repr__(self) -> str:
+        return f"{self.op_id} {self._name!r}"
+
+
+class Graph:
+    """A graph: inputs, initializers, nodes in order, outputs.
+
+    Iterating gives the nodes; nodes may be inserted and removed meanwhile (those inserted after the current one are
+    visited). `owner` is the node it is nested in. `extra` is what the reader did not decode.
+    """
+
+    attribute_kind = "GRAPH"
+
+    def __init__(self, name: str = "graph") -> None:
+        self.name = name
+        self.doc = ""
+        self.metadata: dict[str, str] = {}
+        self.extra: Any = None
+        self.owner: Node | None = None
+        self._model: Model | None = None
+        self._inputs: tuple[Value, ...] = ()
+        self._input_set: frozenset[Value] = frozenset()
+        self._outputs: tuple[Value, ...] = ()
+        self._initializers: dict[str, Value] = {}
+        self._values: dict[str, Value] = {}
+        self._first: Node | None = None
+        self._last: Node | None = None
+        self._length = 0
+        self._live = True
+
+    @property
+    def model(self) -> Model | None:
+        """The model it belongs to, directly or nested."""
+        graph: Graph | None = self
+        while graph is not None and graph._model is None:
+            graph = graph.owner.graph if graph.owner is not None else None
+        return graph._model if graph is not None else None
+
+    @property
+    def inputs(self) -> tuple[Value, ...]:
+        """Its inputs; initializers a caller may override are among them."""
+        return self._inputs
+
+    @property
+    def outputs(self) -> tuple[Value, ...]:
+        """Its outputs; a value may stand more than once."""
+        return self._outputs
+
+    @property
+    def initializers(self) -> Mapping[str, Value]:
+        """Stored constants by name, in order."""
+        return self._initializers
+
+    @property
+    def values(self) -> Mapping[str, Value]:
+        """Every named value of this graph (nested graphs have their own)."""
+        return self._values
+
+    def set_inputs(self, inputs: Iterable[Value]) -> None:
+        """Replace the inputs. New values must be without producer and named."""
+        edits.edit(self, "graph-inputs", edits.graph_inputs, self, self._inputs, tuple(inputs))
+
+    def set_outputs(self, outputs: Iterable[Value]) -> None:
+        """Replace the outputs."""
+        edits.edit(self, "graph-outputs", edits.graph_outputs, self, self._outputs, tuple(outputs))
+
+    def add_input(self, name: str, type: ValueType | None) -> Value:
+        """A new last input."""
+        value = Value(name, type)
+        self.set_inputs((*self._inputs, value))
+        return value
+
+    def add_initializer(self, name: str, data: Tensor | SparseTensor) -> Value:
+        """A new stored constant; a name that is taken is made fresh. Returns its value."""
+        value = Value(self.fresh_name(name), _type_of(data))
+        value._constant = data
+        edits.edit(self, "initializer", edits.stored, value, None, self)
+        return value
+
+    def remove_initializer(self, value: Value) -> None:
+        """Take a stored constant away. Raises `GraphError` while something reads it."""
+        if value.use_count or value.is_graph_input:
+            raise GraphError(f"cannot remove initializer {value.name!r}: {_reader_of(value)}")
+        edits.edit(self, "initializer", edits.stored, value, self, None)
+
+    def insert(self, node: Node, *, before: Node | None = None, after: Node | None = None) -> Node:
+        """Put a node that is in no graph before or after another one, or at the end. Returns it."""
+        if node.graph is not None:
+            raise GraphError(f"{node!r} is in a graph already")
+        anchor = before if before is not None else after
+        if anchor is not None and anchor.graph is not self:
+            raise GraphError(f"cannot insert {node!r} beside {anchor!r}: that node is not in graph {self.name!r}")
+        self._name_new(node)
+        prev = before._prev if before is not None else after if after is not None else self._last
+        edits.edit(self, "insert", edits.place, node, None, (self, prev))
+        return node
+
+    def append(self, node: Node) -> Node:
+        """Put a node at the end. Returns it."""
+        return self.insert(node)
+
+    def remove(self, node: Node) -> None:
+        """Take a node out. Raises `GraphError` while one of its outputs is used."""
+        if node.graph is not self:
+            raise GraphError(f"cannot remove {node!r}: it is not in graph {self.name!r}")
+        for value in node._outputs:
+            if value._output_count or any(user is not node for user in value._users):
+                raise GraphError(f"cannot remove {node!r}: {_reader_of(value)}")
+        edits.edit(self, "remove", edits.place, node, (self, node._prev), None)
+
+    def replace_value(self, old: Value, new: Value) -> None:
+        """Let everything that reads `old` read `new`. Names of graph outputs stay as they are.
+
+        Where `old` is a graph output, `new` takes its name; where it cannot (it is an input, an initializer, another
+        output, or lives in another graph), an Identity node stands between.
+        """
+        for user in old.users:
+            if user is not new.producer:
+                user.set_inputs([new if value is old else value for value in user._inputs])
+        for graph in self._outputs_reading(old):
+            target = new if self._may_take_name(new) and graph is self else self._identity(graph, old, new)
+            if target is not old:
+                graph._hand_over(old, target)
+
+    def _outputs_reading(self, value: Value) -> list[Graph]:
+        if not value._output_count:
+            return []
+        if self._outputs.count(value) == value._output_count:  # the usual case, without a walk
+            return [self]
+        nested = (graph for node in self.walk() for graph in node.subgraphs)
+        return [graph for graph in (self, *nested) if value in graph._outputs]
+
+    def _may_take_name(self, value: Value) -> bool:
+        return value.producer is not None and value.producer.graph is self and not value._output_count
+
+    def _identity(self, graph: Graph, old: Value, new: Value) -> Value:
+        if old.producer is not None and old.producer.op == "Identity" and old.producer._inputs == (new,):
+            return old
+        return graph.append(Node("Identity", [new], name=f"{old.name}_copy", types=[old.type])).output
+
+    def _hand_over(self, old: Value, new: Value) -> None:
+        name = old.name
+        self.set_outputs([new if value is old else value for value in self._outputs])
+        if old.graph is self:
+            old.name = self.fresh_name(f"{name}_replaced")
+            new.name = name
+        if new.type is None or new.shape is None:
+            new.type = old.type
+
+    def fresh_name(self, base: str) -> str:
+        """A value name nobody in the model uses: `base`, or `base_1`, `base_2`, ..."""
+        model = self.model
+        return model.fresh_name(base) if model is not None else _fresh(base, self._values)
+
+    def sort(self) -> None:
+        """Put the nodes where each follows what it reads, moving as few as a stable order allows.
+
+        Raises `GraphError` on a cycle.
+        """
+        order = list(edits.stable_order(self))
+        prev: Node | None = None
+        for node in order:
+            if node._prev is not prev or (prev is None and self._first is not node):
+                edits.edit(self, "move", edits.place, node, (self, node._prev), None)
+                edits.edit(self, "move", edits.place, node, None, (self, prev))
+            prev = node
+
+    def _name_new(self, node: Node) -> None:
+        model = self.model
+        if not node._name and model is not None:
+            node._name = model.fresh_node_name(node._op)
+        for value in node._outputs:
+            if value._name is None:
+                value._name = self.fresh_name(f"{node._name or node._op}_output")
+            elif value._name and value._name in self._values:
+                raise GraphError(f"cannot insert {node!r}: the graph already has a value {value._name!r}")
+
+    def __iter__(self) -> Iterator[Node]:
+        node = self._first
+        while node is not None:
+            if node.graph is self:
+                yield node
+            node = node._next
+
+    def __reversed__(self) -> Iterator[Node]:
+        node = self._last
+        while node is not None:
+            if node.graph is self:
+                yield node
+            node = node._prev
+
+    def __len__(self) -> int:
+        return self._length
+
+    def walk(self) -> Iterator[Node]:
+        """Every node, those of nested graphs after the node that holds them."""
+        for node in self:
+            yield node
+            for graph in node.subgraphs:
+                yield from graph.walk()
+
+    def node(self, name: str) -> Node:
+        """The first node of that name. Raises `KeyError`."""
+        for node in self:
+            if node._name == name:
+                return node
+        raise KeyError(name)
+
+    def __repr__(self) -> str:
+        return f"Graph({self.name!r}, {self._length} nodes)"
+
+
+def _type_of(data: Tensor | SparseTensor) -> ValueType:
+    kind = TensorType if isinstance(data, Tensor) else SparseTensorType
+    return kind(data.dtype, data.shape)
+
+
+def _fresh(base: str, taken: Container[str]) -> str:
+    name, count = base, 0
+    while name in taken:
+        count += 1
+        name = f"{base}_{count}"
+    return name
+
+
+def _reader_of(value: Value) -> str:
+    """Who stands in the way of removing a value."""
+    readers = [repr(node) for node in value.users[:3]]
+    if value.is_graph_output:
+        readers.append("the graph's outputs")
+    if value.is_graph_input:
+        readers.append("the graph's inputs")
+    return f"its value {value.name!r} is used by {', '.join(readers) or 'nothing'}"
+
+
+_LISTS = {"value_floats": DType.FLOAT32, "value_ints": DType.INT64}
+_SCALARS = {"value_float": DType.FLOAT32, "value_int": DType.INT64}
+
+
+def _constant_of(node: Node) -> Tensor | None:
+    """What a Constant node holds, where it is a dense tensor."""
+    import numpy as np
+
+    for name, attr in node.attrs.items():
+        if attr.ref:
+            return None
+        if name == "value" and isinstance(attr.value, Tensor):
+            return attr.value
+        if name in _SCALARS or name in _LISTS:
+            dtype = _SCALARS.get(name) or _LISTS[name]
+            return Tensor.of(np.asarray(attr.value, dtype.numpy))
+        if name in ("value_string", "value_strings"):
+            texts = (attr.value,) if name == "value_string" else attr.value
+            shape = () if name == "value_string" else (len(texts),)
+            return Tensor.strings([text if isinstance(text, bytes) else text.encode() for text in texts], shape)
+    return None

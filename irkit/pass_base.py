@@ -1,0 +1,154 @@
+"""What a pass is: a named, typed transformation with a declared effect.
+
+A pass is a frozen dataclass whose fields are its options. `define_pass` gives it a name and an effect; it registers
+nothing: the library collects passes from the files it loads.
+
+    @irkit.define_pass("remove-dead", effect="exact")
+    class RemoveDead(irkit.Pass):
+        \"\"\"Remove nodes whose outputs nothing reads.\"\"\"
+
+        def run(self, model: irkit.Model, context: irkit.Context) -> None: ...
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+from irkit.diagnostics import Finding, Location, Severity
+from irkit.errors import OptionError
+
+if TYPE_CHECKING:
+    from irkit.ir import Node
+    from irkit.model import Model
+    from irkit.target import Target
+
+
+class Effect(enum.Enum):
+    """What a pass may do to the function of a model."""
+
+    EXACT = "exact"
+    """Nothing but float noise."""
+    APPROXIMATE = "approximate"
+    """A bounded, measured change."""
+    RETRAIN = "retrain"
+    """A change that wants fine-tuning, such as GELU to ReLU."""
+
+
+@dataclass
+class Context:
+    """What a run gives to its passes, and what they give back.
+
+    Attributes:
+        target: the chip the model is prepared for, or None.
+        findings: what passes have to tell the user; see `warn`.
+        notes: facts for the report, by pass name.
+        protected: names of values that no rewrite may remove or move over (a declared cut).
+        banned: (rule, root node name) of rewrites that were proven wrong and must not be made again.
+        refusals: why rules refused, by root node name.
+        pass_name: the pass that runs.
+        update_types: call it to bring the types of values up to date after edits; the pipeline does so between passes.
+    """
+
+    target: Target | None = None
+    findings: list[Finding] = field(default_factory=list)
+    notes: dict[str, list[str]] = field(default_factory=dict)
+    protected: frozenset[str] = frozenset()
+    banned: set[tuple[str, str]] = field(default_factory=set)
+    refusals: dict[str, list[str]] = field(default_factory=dict)
+    pass_name: str = ""
+    update_types: Callable[[], None] = lambda: None
+
+    def note(self, text: str) -> None:
+        """A fact about what the running pass did, for the report."""
+        self.notes.setdefault(self.pass_name, []).append(text)
+
+    def find(
+        self, code: str, rule: str, message: str, node: Node | None = None, severity: Severity = Severity.ERROR, advice: str = ""
+    ) -> None:
+        """Tell the user of something that the running pass could not do, or had to do, at a node."""
+        place = (node.name, node.op_id, Location.of(node)) if node is not None else ("", "", Location())
+        self.findings.append(Finding(code, rule, severity, message, place[0], place[1], False, place[2], advice))
+
+    def refuse(self, rule: str, root: str, reason: str) -> None:
+        """Record why a rule left a place alone."""
+        reasons = self.refusals.setdefault(root, [])
+        text = f"{rule}: {reason}"
+        if text not in reasons:
+            reasons.append(text)
+
+    @contextmanager
+    def rewriting(self, model: Model, rule: str, root: str = "") -> Iterator[bool]:
+        """Group the edits made inside as one rewrite, which proof and bisection can name and take back.
+
+        Yields False where this rewrite is banned; then the block must do nothing.
+        """
+        with model.journal.group(self.pass_name, rule, root):
+            yield (rule, root) not in self.banned
+
+
+class Pass:
+    """Base of all passes; see the module's docstring. Subclasses are made by `define_pass` or `irkit.rewrite`."""
+
+    name: ClassVar[str] = ""
+    effect: ClassVar[Effect] = Effect.EXACT
+    source: ClassVar[str] = ""
+    """File the pass was loaded from; the library fills it in."""
+
+    def run(self, model: Model, context: Context) -> None:
+        """Transform the model in place, by edits of the IR only."""
+        raise NotImplementedError(f"pass {self.name!r} has no run method")
+
+    @classmethod
+    def summary(cls) -> str:
+        """First line of its documentation."""
+        return (cls.__doc__ or "").strip().partition("\n")[0]
+
+    @classmethod
+    def option_fields(cls) -> tuple[dataclasses.Field[Any], ...]:
+        """Its options: fields of the dataclass."""
+        return dataclasses.fields(cls)  # type: ignore[arg-type]  # define_pass makes every pass a dataclass
+
+    @classmethod
+    def configured(cls, options: Mapping[str, Any]) -> Pass:
+        """An instance with these options. Raises `OptionError` that lists the valid ones."""
+        known = {item.name for item in cls.option_fields()}
+        for name in options:
+            if name not in known:
+                valid = ", ".join(sorted(known)) or "none"
+                raise OptionError(f"pass {cls.name!r} has no option {name!r}; its options: {valid}")
+        return cls(**options)
+
+    def __str__(self) -> str:
+        fields = [(item.name, getattr(self, item.name), item) for item in self.option_fields()]
+        changed = [f"{name}={value}" for name, value, item in fields if value != _default(item)]
+        return self.name + (f"{{{','.join(changed)}}}" if changed else "")
+
+
+AnyPass = TypeVar("AnyPass", bound=Pass)
+
+_KEBAB = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+
+
+def define_pass(name: str, *, effect: str | Effect = Effect.EXACT) -> Callable[[type[AnyPass]], type[AnyPass]]:
+    """Make a class a pass: a frozen dataclass with this kebab-case name and effect ("exact", "approximate", "retrain")."""
+    if not _KEBAB.fullmatch(name):
+        raise OptionError(f"a pass name is kebab-case, such as 'fold-batchnorm'; found {name!r}")
+
+    def decorate(cls: type[AnyPass]) -> type[AnyPass]:
+        if not cls.__doc__:
+            raise OptionError(f"pass {name!r} needs a docstring: its first line is shown by `irkit passes`")
+        made = dataclass(frozen=True)(cls)
+        made.name, made.effect = name, Effect(effect)
+        return made
+
+    return decorate
+
+
+def _default(item: dataclasses.Field[Any]) -> Any:
+    return item.default_factory() if item.default_factory is not dataclasses.MISSING else item.default
