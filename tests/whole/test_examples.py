@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import re
 from pathlib import Path
 
 import numpy as np
@@ -67,3 +69,25 @@ def test_batchnorms_are_no_identity() -> None:
             scale, bias, mean, variance = (tensors[name] for name in node.input[1:])
             assert min(np.ptp(scale), np.ptp(bias), np.ptp(mean), np.ptp(variance)) > 0.05
             assert scale.min() < 0
+
+
+def test_the_lines_of_the_readme_export_the_network_that_was_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch = pytest.importorskip("torch", reason="exports a network: pip install -e '.[torch]'")
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    (lines,) = (block for block in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "torch.onnx" in block)
+    assert len(lines.splitlines()) == 3
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(MODELS.parent))
+    network = importlib.import_module("network")
+    trained = network.make_network(seed=1, steps=2)
+    torch.save(trained.state_dict(), "checkpoint.pt")
+    exec(lines, {"torch": torch, "model": network.ImuClassifier()})
+
+    inputs = torch.randn(1, 9, 2, 100, generator=torch.Generator().manual_seed(0))
+    runtime = pytest.importorskip("onnxruntime", reason="runs the models: pip install -e '.[verify]'")
+    session = runtime.InferenceSession("model.onnx", providers=["CPUExecutionProvider"])
+    (found,) = session.run(["logits"], {"imu_input": inputs.numpy()})
+    assert np.abs(found - trained(inputs).detach().numpy()).max() < 1e-5
