@@ -1,0 +1,330 @@
+"""The format of a rule table: what may stand in a file of rules/, as dataclasses.
+
+`rules/README.md` explains it to those who write one. `irkit.target` reads it.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+Scalar: TypeAlias = bool | int | float | str
+Version: TypeAlias = tuple[int, ...]
+
+
+class Status(str, enum.Enum):
+    """What the compiler does with an operator, a form of it, or a pattern."""
+
+    SUPPORTED = "supported"
+    PARTIAL = "partial"
+    """Some forms are taken, others refused."""
+    PATTERN = "pattern"
+    """Taken only as part of a recognised pattern."""
+    CONSTANT_ONLY = "constant-only"
+    """Taken only where it folds to a constant."""
+    UNSUPPORTED = "unsupported"
+    UNKNOWN = "unknown"
+
+
+class Confidence(str, enum.Enum):
+    """How sure a table is. Only high and medium may lead to an error."""
+
+    HIGH = "high"
+    MEDIUM = "medium"
+    LOW = "low"
+
+
+class SourceKind(str, enum.Enum):
+    """What kind of witness a source is."""
+
+    OFFICIAL = "official"
+    MAINTAINER = "maintainer"
+    LOG = "log"
+    MEASURED = "measured"
+    NOTE = "note"
+    DERIVED = "derived"
+    CONVENTION = "convention"
+
+
+@dataclass(frozen=True)
+class VersionRange:
+    """Compiler versions, written `>=3.30,<4`; the empty range text means every version."""
+
+    text: str = ""
+    bounds: tuple[tuple[str, Version], ...] = ()
+
+    @classmethod
+    def from_toml(cls, value: Any) -> VersionRange:
+        """Parse the text form. Raises `ValueError`."""
+        if not isinstance(value, str) or not value.strip():
+            raise ValueError("must be a range of versions such as `>=3.30,<4`")
+        return cls(value, tuple(_bound(part.strip()) for part in value.split(",")))
+
+    def __contains__(self, version: Version) -> bool:
+        return all(_COMPARE[operator](_order(version, bound)) for operator, bound in self.bounds)
+
+    def __str__(self) -> str:
+        return self.text
+
+
+EVERY_VERSION = VersionRange()
+_COMPARE: dict[str, Any] = {
+    ">=": lambda order: order >= 0,
+    "<=": lambda order: order <= 0,
+    "==": lambda order: order == 0,
+    ">": lambda order: order > 0,
+    "<": lambda order: order < 0,
+}
+
+
+def _bound(text: str) -> tuple[str, Version]:
+    operator = next((operator for operator in _COMPARE if text.startswith(operator)), None)
+    if operator is None:
+        raise ValueError("must be a range of versions such as `>=3.30,<4`")
+    return operator, parse_version(text[len(operator) :].strip())
+
+
+def _order(a: Version, b: Version) -> int:
+    width = max(len(a), len(b))
+    padded_a, padded_b = (version + (0,) * (width - len(version)) for version in (a, b))
+    return (padded_a > padded_b) - (padded_a < padded_b)
+
+
+def parse_version(text: str) -> Version:
+    """`3.33.1` as numbers. Raises `ValueError`."""
+    parts = text.split(".")
+    if not all(part.isascii() and part.isdigit() for part in parts):
+        raise ValueError(f"`{text}` is not a version such as 3.33")
+    return tuple(int(part) for part in parts)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A public source that evidence refers to by its key.
+
+    `where`: what it is and where to find it. `dfc`: the compiler version it speaks of, as text. `chips`: the chips it
+    speaks of; empty where it does not say.
+    """
+
+    where: str
+    kind: SourceKind
+    dfc: str = ""
+    chips: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a source says of the matter, in our words."""
+
+    source: str
+    says: str
+
+
+@dataclass(frozen=True)
+class AttributeTest:
+    """Tests of one attribute; those given must all hold. Lists are tested element by element.
+
+    An attribute that a node leaves out has the default of its operator's schema; where that has none, only `present`
+    is tested.
+    """
+
+    present: bool | None = None
+    one_of: tuple[Scalar, ...] = ()
+    min: float | None = None
+    max: float | None = None
+
+
+@dataclass(frozen=True)
+class Condition:
+    """Tests of one node; those given must all hold. A test about a fact that is not known is neither true nor false.
+
+    Axes count from 0, negative ones from the end, and mean axes of the ONNX tensor (input 0), so 0 is the batch.
+
+    Attributes:
+        rank: rank of input 0. out_rank: rank of output 0.
+        same_rank: whether all inputs that are not constants have one rank.
+        axis, axis_not: attribute `axis`.
+        axes: the set of axes worked on (attribute or constant input), as one of these sets. axes_not: none of these.
+        perm: attribute `perm` of a Transpose, one of these.
+        constant, variable: numbers of inputs that are (or are not) constants, if they are there at all.
+        values: input number -> the scalar values a constant there may have.
+        attributes: attribute name -> tests.
+        dtype, out_dtype: element type of input 0 and output 0: `float`, `integer`, or a name such as `bool`, `int64`.
+        is_output: whether output 0 is an output of the graph.
+    """
+
+    rank: tuple[int, ...] = ()
+    out_rank: tuple[int, ...] = ()
+    same_rank: bool | None = None
+    axis: tuple[int, ...] = ()
+    axis_not: tuple[int, ...] = ()
+    axes: tuple[tuple[int, ...], ...] = ()
+    axes_not: tuple[int, ...] = ()
+    perm: tuple[tuple[int, ...], ...] = ()
+    constant: tuple[int, ...] = ()
+    variable: tuple[int, ...] = ()
+    values: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    attributes: Mapping[str, AttributeTest] = field(default_factory=dict)
+    dtype: tuple[str, ...] = ()
+    out_dtype: tuple[str, ...] = ()
+    is_output: bool | None = None
+
+    def __post_init__(self) -> None:
+        for index in self.values:
+            if not index.isdigit():
+                raise ValueError(f"`values` goes by the number of the input; found `{index}`")
+
+
+ALWAYS = Condition()
+
+
+@dataclass(frozen=True)
+class Need:
+    """A condition that nodes of an operator must meet, where `when` holds."""
+
+    must: Condition
+    confidence: Confidence
+    evidence: tuple[Evidence, ...]
+    when: Condition = ALWAYS
+    advice: str = ""
+    dfc: VersionRange = EVERY_VERSION
+
+
+@dataclass(frozen=True)
+class Form:
+    """A way to use an operator that has a verdict of its own; the first form whose `when` holds decides.
+
+    `silent`: it is accepted and computes something else.
+    """
+
+    name: str
+    when: Condition
+    status: Status
+    confidence: Confidence
+    evidence: tuple[Evidence, ...]
+    advice: str = ""
+    silent: bool = False
+    dfc: VersionRange = EVERY_VERSION
+
+
+@dataclass(frozen=True)
+class Operator:
+    """What is known of an operator. `layer`: the name of what it becomes in the compiler's own format."""
+
+    status: Status
+    confidence: Confidence
+    evidence: tuple[Evidence, ...]
+    advice: str = ""
+    layer: str = ""
+    silent: bool = False
+    patterns: tuple[str, ...] = ()
+    needs: tuple[Need, ...] = ()
+    forms: tuple[Form, ...] = ()
+    dfc: VersionRange = EVERY_VERSION
+
+    def __post_init__(self) -> None:
+        if self.status is Status.PATTERN and not self.patterns:
+            raise ValueError("status `pattern` needs `patterns`, the names of those it is taken in")
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """What is known of a group of operators that the compiler takes, or refuses, as one."""
+
+    status: Status
+    confidence: Confidence
+    evidence: tuple[Evidence, ...]
+    advice: str = ""
+    dfc: VersionRange = EVERY_VERSION
+
+
+@dataclass(frozen=True)
+class NumberFact:
+    """A number that is known of the target."""
+
+    value: int
+    confidence: Confidence
+    evidence: tuple[Evidence, ...]
+    advice: str = ""
+
+
+@dataclass(frozen=True)
+class NumbersFact:
+    """A list of numbers that is known of the target."""
+
+    value: tuple[int, ...]
+    confidence: Confidence
+    evidence: tuple[Evidence, ...]
+    advice: str = ""
+
+
+@dataclass(frozen=True)
+class FlagFact:
+    """A yes or no that is known of the target."""
+
+    value: bool
+    confidence: Confidence
+    evidence: tuple[Evidence, ...]
+    advice: str = ""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of the target as a whole.
+
+    Attributes:
+        opset: the opset to hand over. opset_min: the lowest that is known to work.
+        ir_version: the newest ONNX IR version its tools read.
+        batch: the batch size it takes. static_shapes: whether every shape must be a number.
+        input_ranks: ranks that an input of the graph may have.
+        channel_multiple: channel counts are wished to be a multiple of this.
+        single_context_parameters: no network with more weights than this is known to run without reloading weights.
+    """
+
+    opset: NumberFact | None = None
+    opset_min: NumberFact | None = None
+    ir_version: NumberFact | None = None
+    batch: NumberFact | None = None
+    static_shapes: FlagFact | None = None
+    input_ranks: NumbersFact | None = None
+    channel_multiple: NumberFact | None = None
+    single_context_parameters: NumberFact | None = None
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """What `irkit optimize` runs for the target, in order. `retrain`: those of effect retrain that run unasked."""
+
+    passes: tuple[str, ...] = ()
+    retrain: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in self.retrain:
+            if name not in self.passes:
+                raise ValueError(f"`retrain` names `{name}`, which is not among `passes`")
+        if len(set(self.passes)) != len(self.passes):
+            raise ValueError("`passes` names a pass twice")
+
+
+@dataclass(frozen=True)
+class Table:
+    """One file of rules/. `inherits` names the table that this one refines, entry by entry.
+
+    Attributes:
+        name: the target, as the file is named.
+        description: one line for listings.
+        dfc: the compiler versions the table speaks of. dfc_default: the one meant where a user names none.
+    """
+
+    name: str
+    description: str
+    inherits: str = ""
+    dfc: VersionRange = EVERY_VERSION
+    dfc_default: str = ""
+    facts: Facts = Facts()
+    pipeline: Pipeline = Pipeline()
+    sources: Mapping[str, Source] = field(default_factory=dict)
+    op: Mapping[str, Operator] = field(default_factory=dict)
+    pattern: Mapping[str, Pattern] = field(default_factory=dict)

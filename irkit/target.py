@@ -1,0 +1,196 @@
+"""Targets: what is known of a chip and its compiler, read from the tables in rules/.
+
+Reading is strict (see `irkit.tomlfile`), and `load_target` hands out one frozen `Target` for one version of the
+compiler. The format is in `irkit.table`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from irkit.errors import TargetError
+from irkit.library import bundled
+from irkit.table import (
+    Confidence,
+    Evidence,
+    Facts,
+    Operator,
+    Pattern,
+    Pipeline,
+    Source,
+    Status,
+    Table,
+    Version,
+    parse_version,
+)
+from irkit.tomlfile import Keys, TomlFile, suggest
+
+
+@dataclass(frozen=True)
+class Target:
+    """A chip with one version of its compiler. Entries that do not apply to that version are gone.
+
+    Attributes:
+        spec: how it was asked for, such as `hailo8@3.33`. version: the compiler version, as text.
+        operators: by `Node.op_id` (`Conv`, `com.microsoft::FusedConv`). patterns: by name.
+        path: the table it was read from.
+    """
+
+    name: str
+    spec: str
+    description: str
+    version: str
+    facts: Facts
+    pipeline: Pipeline
+    sources: Mapping[str, Source]
+    operators: Mapping[str, Operator]
+    patterns: Mapping[str, Pattern]
+    path: Path
+
+    def __str__(self) -> str:
+        return self.spec
+
+
+def load_target(spec: str | os.PathLike[str]) -> Target:
+    """The target a user names: `hailo8`, `hailo8@3.33`, or the path of a table (`my.toml`, `my.toml@3.33`).
+
+    Raises:
+        TargetError: there is no such target, its table is broken, or does not speak of that compiler version.
+    """
+    spec = os.fspath(spec)
+    name, _, version = spec.rpartition("@") if "@" in Path(spec).name else (spec, "", "")
+    table, path = _read_with_parents(_find(name), ())
+    if not version:
+        version = table.dfc_default
+    wanted = _checked_version(spec, version, table, path)
+    return Target(
+        name=table.name,
+        spec=spec if not _is_path(name) else table.name + (f"@{version}" if "@" in spec else ""),
+        description=table.description,
+        version=version,
+        facts=table.facts,
+        pipeline=table.pipeline,
+        sources=table.sources,
+        operators={op: _operator_at(entry, wanted) for op, entry in table.op.items()},
+        patterns={name: entry for name, entry in table.pattern.items() if wanted in entry.dfc},
+        path=path,
+    )
+
+
+def target_names() -> list[str]:
+    """The targets that come with irkit."""
+    return sorted(path.stem for path in bundled("rules").glob("*.toml"))
+
+
+def _is_path(name: str) -> bool:
+    return name.endswith(".toml") or Path(name).name != name
+
+
+def _find(name: str) -> Path:
+    if _is_path(name):
+        return Path(name)
+    if name in target_names():
+        return bundled("rules") / f"{name}.toml"
+    known = target_names()
+    raise TargetError(
+        f"there is no target `{name}`{suggest(name, known)}; known: {', '.join(known)}, or the path of a table of rules"
+    )
+
+
+def _checked_version(spec: str, version: str, table: Table, path: Path) -> Version:
+    try:
+        wanted = parse_version(version)
+    except ValueError as problem:
+        raise TargetError(f"target `{spec}`: {problem}; write it as {table.name}@{table.dfc_default}") from None
+    if wanted not in table.dfc:
+        raise TargetError(f"target `{spec}`: {path} speaks of compiler versions {table.dfc} only")
+    return wanted
+
+
+def _operator_at(entry: Operator, version: Version) -> Operator:
+    if version not in entry.dfc:
+        advice = f"the table knows it for compiler versions {entry.dfc} only"
+        return Operator(Status.UNKNOWN, Confidence.LOW, entry.evidence, advice=advice)
+    forms = tuple(form for form in entry.forms if version in form.dfc)
+    needs = tuple(need for need in entry.needs if version in need.dfc)
+    if len(forms) == len(entry.forms) and len(needs) == len(entry.needs):
+        return entry
+    return dataclasses.replace(entry, forms=forms, needs=needs)
+
+
+def _read_with_parents(path: Path, children: tuple[Path, ...]) -> tuple[Table, Path]:
+    """A table with what it inherits filled in."""
+    file = TomlFile(path, TargetError)
+    table = file.decode(Table)
+    if table.inherits:
+        parent_path = _parent(file, table.inherits)
+        if parent_path.resolve() in {child.resolve() for child in (*children, path)}:
+            file.fail(("inherits",), f"`{table.inherits}` inherits from this table in turn")
+        table = _merge(_read_with_parents(parent_path, (*children, path))[0], table)
+    _check_whole(file, table)
+    return table, path
+
+
+def _parent(file: TomlFile, name: str) -> Path:
+    beside = file.path.parent / f"{name}.toml"
+    if beside.is_file():
+        return beside
+    try:
+        return _find(name)
+    except TargetError as problem:
+        file.fail(("inherits",), str(problem))
+
+
+def _merge(parent: Table, child: Table) -> Table:
+    """A child's entry replaces the parent's entry as a whole, since a verdict and its evidence belong together."""
+    facts = {item.name: getattr(child.facts, item.name) for item in dataclasses.fields(Facts)}
+    return dataclasses.replace(
+        child,
+        dfc=child.dfc if child.dfc.bounds else parent.dfc,
+        dfc_default=child.dfc_default or parent.dfc_default,
+        facts=dataclasses.replace(parent.facts, **{name: fact for name, fact in facts.items() if fact is not None}),
+        pipeline=child.pipeline if child.pipeline.passes else parent.pipeline,
+        sources={**parent.sources, **child.sources},
+        op={**parent.op, **child.op},
+        pattern={**parent.pattern, **child.pattern},
+    )
+
+
+def _check_whole(file: TomlFile, table: Table) -> None:
+    """What only the whole table can tell: its name, its default version, and that references lead somewhere."""
+    if table.name != file.path.stem:
+        file.fail(("name",), f"must be the name of the file, `{file.path.stem}`; found `{table.name}`")
+    for key in ("dfc", "dfc_default"):
+        if not str(getattr(table, key)):
+            file.fail((), f"`{key}` is missing")
+    try:
+        if parse_version(table.dfc_default) not in table.dfc:
+            file.fail(("dfc_default",), f"{table.dfc_default} is not within `dfc`, {table.dfc}")
+    except ValueError as problem:
+        file.fail(("dfc_default",), str(problem))
+    for keys, evidence in _all_evidence(table):
+        if evidence.source not in table.sources:
+            file.fail(keys, f"there is no source `{evidence.source}`{suggest(evidence.source, table.sources)}")
+    for op, entry in table.op.items():
+        for index, pattern in enumerate(entry.patterns):
+            if pattern not in table.pattern:
+                keys = ("op", op, "patterns", index)
+                file.fail(keys, f"there is no pattern `{pattern}`{suggest(pattern, table.pattern)}")
+
+
+def _all_evidence(table: Table) -> Iterator[tuple[Keys, Evidence]]:
+    """Every piece of evidence with the place of its source."""
+    holders: list[tuple[Keys, Any]] = [(("op", op), entry) for op, entry in table.op.items()]
+    holders += [(("pattern", name), entry) for name, entry in table.pattern.items()]
+    holders += [(("facts", item.name), getattr(table.facts, item.name)) for item in dataclasses.fields(Facts)]
+    for op, entry in table.op.items():
+        holders += [(("op", op, "forms", index), form) for index, form in enumerate(entry.forms)]
+        holders += [(("op", op, "needs", index), need) for index, need in enumerate(entry.needs)]
+    for keys, holder in holders:
+        for index, evidence in enumerate(holder.evidence if holder is not None else ()):
+            yield (*keys, "evidence", index, "source"), evidence
