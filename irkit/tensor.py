@@ -6,9 +6,10 @@ element (a *splat*), or something the reader decodes on first use.
 
 from __future__ import annotations
 
+import hashlib
 import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from irkit import source
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, np.dtype[Any]]
 
 
+_CHUNK = 1 << 20
+
+
 class Tensor:
     """A constant tensor.
 
@@ -28,7 +32,7 @@ class Tensor:
     Attributes: `dtype`, `shape` (numbers only), and `raw`, the encoded form it was read from (opaque; goes out as is).
     """
 
-    __slots__ = ("_array", "_file", "_load", "_splat", "dtype", "raw", "shape")
+    __slots__ = ("_array", "_digest", "_file", "_load", "_splat", "dtype", "raw", "shape")
 
     def __init__(
         self,
@@ -48,6 +52,7 @@ class Tensor:
         self._file = file
         self._splat = splat
         self._load = load
+        self._digest = ""
 
     @classmethod
     def of(cls, array: Any, dtype: DType | None = None) -> Tensor:
@@ -170,6 +175,44 @@ class Tensor:
             array = array.byteswap()
         return np.ascontiguousarray(array).tobytes()
 
+    def chunks(self) -> Iterator[bytes | memoryview]:
+        """The packed little-endian data in pieces of about a megabyte, so that no large copy is made. Not for strings."""
+        if self._file is not None:
+            data = self._file[0].view(self._file[1], self.nbytes)
+            yield from (data[start : start + _CHUNK] for start in range(0, self.nbytes, _CHUNK))
+        elif self.dtype.bits < 8:
+            yield self.tobytes()
+        else:
+            for block in _blocks(self.numpy()):
+                yield (block.byteswap() if sys.byteorder == "big" else block).tobytes()
+
+    def digest(self) -> str:
+        """SHA-256 of the packed data (of strings: of each with its length), in hex. Type and shape are not in it."""
+        if not self._digest:
+            state = hashlib.sha256()
+            for piece in _string_pieces(self) if self.dtype == DType.STRING else self.chunks():
+                state.update(piece)
+            self._digest = state.hexdigest()
+        return self._digest
+
+    def uniform(self) -> Any:
+        """The element that all others equal, bit for bit, as a numpy scalar (bytes for strings); None where they differ.
+
+        Reads no further than the first piece that differs.
+        """
+        if self._splat is not None:
+            return self._splat[()]
+        if not self.size:
+            return None
+        array = self.numpy()
+        first = array[(0,) * array.ndim]
+        if self.dtype == DType.STRING:
+            return first if all(item == first for item in array.flat) else None
+        pattern = first.tobytes()
+        if any(array[index].tobytes() != pattern for index in _corners(array.shape)):
+            return None
+        return first if all(block.tobytes() == pattern * block.size for block in _blocks(array)) else None
+
     def item(self) -> Any:
         """The only element as a Python number, or bytes. Raises `ValueError` where there is not exactly one."""
         value = self.numpy().reshape(-1)
@@ -187,11 +230,12 @@ class Tensor:
             return False
         if self._file is not None and self._file == other._file:
             return True
-        if self._splat is not None and other._splat is not None:
-            return bool(self._splat.tobytes() == other._splat.tobytes())
         if self.dtype == DType.STRING:
             return bool((self.numpy() == other.numpy()).all())
-        return _same_bits(self.numpy(), other.numpy())
+        if self._splat is not None and other._splat is not None:
+            return bool(self._splat.tobytes() == other._splat.tobytes()) or not self.size
+        blocks = zip(_blocks(self.numpy()), _blocks(other.numpy()), strict=True)
+        return all(left.tobytes() == right.tobytes() for left, right in blocks)
 
     __hash__ = None  # type: ignore[assignment]  # equality is by content, which is too much to hash
 
@@ -259,24 +303,25 @@ def pack(array: Array, dtype: DType) -> Array:
     return out
 
 
-def _same_bits(left: Array, right: Array) -> bool:
+def _blocks(array: Array) -> Iterator[Array]:
+    """The elements in row-major order, in pieces of about a megabyte; a piece is valid until the next one is asked for."""
     import numpy as np
 
-    if left.nbytes < source.SCRATCH_THRESHOLD:
-        return np.ascontiguousarray(left).tobytes() == np.ascontiguousarray(right).tobytes()
-    kind = f"u{left.dtype.itemsize}" if left.dtype.itemsize in (1, 2, 4, 8) else None
-    if kind is None:  # complex128
-        return bool(np.array_equal(left, right, equal_nan=True))
-    return all(
-        bool((a.view(kind) == b.view(kind)).all()) for a, b in zip(_rows(left), _rows(right), strict=True)
-    )
+    flags: Any = ["external_loop", "buffered", "zerosize_ok"]
+    items = _CHUNK // array.dtype.itemsize
+    return (block for block in np.nditer(array, flags, order="C", buffersize=items) if block.size)
 
 
-def _rows(array: Array, items: int = 1 << 18) -> list[Array]:
-    import numpy as np
+def _corners(shape: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
+    """The last element and the first along each axis: where tensors that are not uniform usually show it."""
+    yield tuple(dim - 1 for dim in shape)
+    for axis in range(len(shape)):
+        yield tuple(min(dim, 2) - 1 if i == axis else 0 for i, dim in enumerate(shape))
 
-    flat = array.reshape(-1) if array.flags.c_contiguous else np.ascontiguousarray(array).reshape(-1)
-    return [flat[start : start + items] for start in range(0, flat.size, items)]
+
+def _string_pieces(tensor: Tensor) -> Iterator[bytes]:
+    for item in tensor.numpy().flat:
+        yield len(item).to_bytes(8, "little") + item
 
 
 def _text(item: Any) -> bytes:
