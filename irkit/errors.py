@@ -11,6 +11,7 @@
     │   └── MissingDependencyError   an optional package that the request needs
     ├── GraphError              an edit that would break the graph
     │   └── InvariantError      a graph that is broken already, found by the verifier
+    ├── ExecutionError          a model that cannot be run here, so that nothing can be proven by numbers
     └── PassError               a pass that failed
 
 Every message says what is wrong, where, and what to do.
@@ -61,6 +62,12 @@ class GraphError(IrkitError):
 
 class InvariantError(GraphError):
     """The verifier found a broken invariant."""
+
+
+class ExecutionError(IrkitError):
+    """The model cannot be run here. `lacks_kernel`: the runtime has no implementation of an operator."""
+
+    lacks_kernel = False
 
 
 class PassError(IrkitError):

@@ -1,8 +1,31 @@
-"""Where passes and rule tables come from."""
+"""Where passes and rule tables come from: what irkit brings along, a user's file or folder, installed plug-ins.
+
+All come in by one door, `load_file`: a pass file is executed by its path, and the passes are collected from the
+module's names. Bundled passes have no privilege: any of their files can be copied, changed and run from elsewhere.
+"""
 
 from __future__ import annotations
 
+import copyreg
+import hashlib
+import importlib.machinery
+import importlib.metadata
+import importlib.util
+import os
+import sys
+import traceback
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from functools import lru_cache
 from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from irkit.errors import IrkitError, LibraryError, OptionError
+from irkit.pass_base import Pass
+
+ENTRY_POINTS = "irkit.passes"
+"""Entry-point group of installed plug-ins. An entry names a module, or a folder or file as a `Path` or text."""
 
 _PACKAGE = Path(__file__).resolve().parent
 
@@ -11,3 +34,212 @@ def bundled(kind: str) -> Path:
     """The folder of what irkit brings along: `passes` or `rules`. In a wheel it is inside the package, else beside it."""
     inside = _PACKAGE / "_bundled" / kind
     return inside if inside.is_dir() else _PACKAGE.parent / kind
+
+
+def load_file(path: str | os.PathLike[str], library: str = "user") -> list[type[Pass]]:
+    """The passes of a Python file, in the order they stand there.
+
+    The file is executed once; loading it again gives the same classes, unless it changed.
+
+    Raises:
+        LibraryError: there is no such file, or executing it fails (the message has the file and the line).
+    """
+    file = Path(path).resolve()
+    name = f"irkit_passes_{library}_{file.stem}"
+    module = sys.modules.get(name)
+    if module is None or getattr(module, "__irkit_stamp__", None) != _stamp(file):
+        module = _execute(file, name)
+    return list(module.__irkit_passes__)
+
+
+def load_folder(folder: str | os.PathLike[str], library: str = "user") -> list[type[Pass]]:
+    """The passes of every `*.py` of a folder that does not start with `_`, file by file in the order of their names.
+
+    Raises `LibraryError`, also where two files define a pass of the same name.
+    """
+    return _unique(cls for file in _files(Path(folder)) for cls in load_file(file, library))
+
+
+class Library:
+    """Passes by name: the bundled ones, those of installed plug-ins, and those of files and folders that are added.
+
+    Nothing is executed before it is asked for; a bundled pass is found by the name of its file alone.
+    """
+
+    def __init__(self) -> None:
+        self._added: list[type[Pass]] = []
+
+    @property
+    def added(self) -> list[type[Pass]]:
+        """The passes that `add` brought in, in order."""
+        return list(self._added)
+
+    def add(self, path: str | os.PathLike[str]) -> list[type[Pass]]:
+        """Load a pass file or a folder of them. Returns its passes.
+
+        Raises `LibraryError`: it cannot be loaded, holds no pass, or defines a pass whose name is taken.
+        """
+        place = Path(path)
+        if not place.exists():
+            raise LibraryError(f"{place}: no such file or folder of passes")
+        library = f"user_{hashlib.sha256(str(place.resolve()).encode()).hexdigest()[:8]}"
+        passes = load_folder(place, library) if place.is_dir() else load_file(place, library)
+        if not passes:
+            raise LibraryError(f"{place}: defines no pass; see `irkit passes` for what a pass looks like")
+        _unique([*_bundled_passes(), *_plugin_passes(), *self._added, *passes])
+        self._added += [cls for cls in passes if cls not in self._added]
+        return passes
+
+    def find(self, name: str) -> type[Pass]:
+        """The pass of that name. Raises `OptionError` that names the ones there are."""
+        by_file = bundled("passes") / f"{name.replace('-', '_')}.py"
+        near = load_file(by_file, "bundled") if by_file.is_file() else []
+        for cls in (*near, *self._added):
+            if cls.name == name:
+                return cls
+        known = {cls.name: cls for cls in self.all()}
+        if name not in known:
+            close = get_close_matches(name, known, 1)
+            hint = f"; did you mean `{close[0]}`?" if close else ""
+            raise OptionError(f"there is no pass `{name}`{hint} Passes: {', '.join(sorted(known))}")
+        return known[name]
+
+    def all(self) -> list[type[Pass]]:
+        """Every pass, by name. Raises `LibraryError`, also where two have the same name."""
+        passes = _unique([*_bundled_passes(), *_plugin_passes(), *self._added])
+        return sorted(passes, key=lambda cls: cls.name)
+
+
+def get_pass(name: str, **options: Any) -> Pass:
+    """A bundled or plugged-in pass, by name, with these options.
+
+    Raises:
+        OptionError: there is no such pass, or it has no such option.
+        LibraryError: its file cannot be loaded.
+    """
+    return Library().find(name).configured(options)
+
+
+def all_passes() -> list[type[Pass]]:
+    """Every bundled and plugged-in pass, by name. Raises `LibraryError`."""
+    return Library().all()
+
+
+def _bundled_passes() -> list[type[Pass]]:
+    folder = bundled("passes")
+    return load_folder(folder, "bundled") if folder.is_dir() else []
+
+
+@lru_cache(maxsize=1)
+def _plugin_passes() -> tuple[type[Pass], ...]:
+    """The passes of installed plug-ins; a broken one is an error that names its package."""
+    passes: list[type[Pass]] = []
+    for entry in importlib.metadata.entry_points(group=ENTRY_POINTS):
+        try:
+            passes += _of_entry(entry)
+        except LibraryError:
+            raise
+        except Exception as error:  # noqa: BLE001  (whatever a plug-in's import may raise)
+            package = entry.dist.name if entry.dist is not None else entry.value
+            raise LibraryError(f"plug-in `{entry.name}` of package {package} cannot be loaded: {error}") from error
+    return tuple(_unique(passes))
+
+
+def _of_entry(entry: importlib.metadata.EntryPoint) -> list[type[Pass]]:
+    library = "".join(char if char.isalnum() else "_" for char in entry.name)
+    found = entry.load()
+    if isinstance(found, ModuleType):
+        file = found.__file__
+        if file is None:
+            raise LibraryError(f"plug-in `{entry.name}`: module {found.__name__} has no file")
+        found = Path(file).parent if Path(file).name == "__init__.py" else Path(file)
+    place = Path(found)
+    return load_folder(place, library) if place.is_dir() else load_file(place, library)
+
+
+def _files(folder: Path) -> list[Path]:
+    try:
+        return sorted(file for file in folder.iterdir() if file.suffix == ".py" and not file.name.startswith("_"))
+    except OSError as error:
+        raise LibraryError(f"cannot read the folder of passes {folder}: {error.strerror}") from error
+
+
+def _unique(passes: Iterable[type[Pass]]) -> list[type[Pass]]:
+    by_name: dict[str, type[Pass]] = {}
+    for cls in passes:
+        other = by_name.setdefault(cls.name, cls)
+        if other is not cls:
+            raise LibraryError(f"two passes are called `{cls.name}`: in {other.source} and in {cls.source}; rename one")
+    return list(by_name.values())
+
+
+def _stamp(file: Path) -> tuple[str, int, int]:
+    try:
+        status = file.stat()
+    except OSError as error:
+        raise LibraryError(f"cannot read the pass file {file}: {error.strerror}") from error
+    return str(file), status.st_mtime_ns, status.st_size
+
+
+def _execute(file: Path, name: str) -> ModuleType:
+    """Run the file as a module of that name; the module is known before it runs, since dataclasses look it up."""
+    stamp = _stamp(file)
+    loader = importlib.machinery.SourceFileLoader(name, str(file))
+    spec = importlib.util.spec_from_file_location(name, file, loader=loader)
+    assert spec is not None
+    module = importlib.util.module_from_spec(spec)
+    before = sys.modules.get(name)
+    sys.modules[name] = module
+    try:
+        loader.exec_module(module)
+        passes = _passes_of(module, file)
+    except (Exception, SystemExit) as error:
+        _restore_module(name, before)
+        raise LibraryError(_what_failed(file, error)) from error
+    vars(module).update(__irkit_stamp__=stamp, __irkit_passes__=passes)
+    return module
+
+
+def _restore_module(name: str, before: ModuleType | None) -> None:
+    if before is None:
+        del sys.modules[name]
+    else:
+        sys.modules[name] = before
+
+
+def _passes_of(module: ModuleType, file: Path) -> list[type[Pass]]:
+    """The passes a module defines (not those it imports), each once, told where they are from and how to pickle."""
+    classes = [item for item in vars(module).values() if isinstance(item, type) and issubclass(item, Pass)]
+    passes = [cls for cls in dict.fromkeys(classes) if cls.name and cls.__module__ == module.__name__]
+    for cls in passes:
+        cls.source = str(file)
+        copyreg.pickle(cls, _reduce)
+    names = [cls.name for cls in passes]
+    for name in names:
+        if names.count(name) > 1:
+            raise LibraryError(f"two passes are called `{name}`; rename one")
+    return passes
+
+
+def _what_failed(file: Path, error: BaseException) -> str:
+    """File, line and message of an error that a pass file raised."""
+    if isinstance(error, SyntaxError):
+        return f"{file}:{error.lineno}: {error.msg}"
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]
+    place = f"{file}:{lines[-1]}" if lines else str(file)
+    kind = "" if isinstance(error, IrkitError) else f"{type(error).__name__}: "
+    return f"{place}: {kind}{error}"
+
+
+def _reduce(item: Pass) -> tuple[Any, tuple[str, str, Mapping[str, Any]]]:
+    options = {field.name: getattr(item, field.name) for field in item.option_fields()}
+    return restore, (item.name, item.source, options)
+
+
+def restore(name: str, source: str, options: Mapping[str, Any]) -> Pass:
+    """A pass again from what it was pickled as, in another process too. Raises `LibraryError`."""
+    library = "bundled" if Path(source).parent == bundled("passes") else "user"
+    for cls in load_file(source, library):
+        if cls.name == name:
+            return cls.configured(options)
+    raise LibraryError(f"{source}: no longer defines the pass `{name}`")

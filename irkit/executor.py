@@ -1,0 +1,128 @@
+"""Running a model on this machine: ONNX Runtime, or onnx's own reference evaluator where ONNX Runtime has no kernel.
+
+Graph optimisations are off and the threads are bounded, so that a run is repeatable and says what the graph says. The
+weights are handed over as arrays over the mapped file, not written out. What cannot be run raises `ExecutionError`
+with the reason.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+from irkit.errors import ExecutionError, MissingDependencyError
+from irkit.model import Model
+from irkit.onnx import reference, writer
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Array = np.ndarray[Any, np.dtype[Any]]
+
+THREADS = max(1, min(4, os.cpu_count() or 1))
+
+_REFERENCE_LIMIT = 32 << 20
+"""Bytes of weights up to which the reference evaluator, which is slow, is tried."""
+
+
+class Session(Protocol):
+    """A model ready to run."""
+
+    engine: str
+    """What runs it, with its version."""
+
+    def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
+        """Outputs by name. Raises `ExecutionError`."""
+        ...
+
+
+def open_session(model: Model, extra_outputs: Sequence[str] = (), *, optimize: bool = False) -> Session:
+    """Make a model ready to run.
+
+    Args:
+        model: the model as it stands; later edits do not touch the session.
+        extra_outputs: names of values of the main graph to return beside its outputs.
+        optimize: let ONNX Runtime rewrite the graph for speed.
+
+    Raises:
+        ExecutionError: nothing here can run it; the message says why.
+        MissingDependencyError: ONNX Runtime is not installed.
+    """
+    try:
+        return _OrtSession(model, extra_outputs, optimize)
+    except ExecutionError as error:
+        if not getattr(error, "lacks_kernel", False):
+            raise
+        try:
+            return _ReferenceSession(model, extra_outputs)
+        except ExecutionError:
+            raise error from None
+
+
+def require_runtime() -> Any:
+    """The onnxruntime module. Raises `MissingDependencyError`."""
+    try:
+        import onnxruntime
+    except ImportError:
+        raise MissingDependencyError(
+            "proving a rewrite runs the model in ONNX Runtime, which is not installed: "
+            "pip install 'irkit-compiler[verify]', or go without proof by --no-verify"
+        ) from None
+    return onnxruntime
+
+
+class _OrtSession:
+    def __init__(self, model: Model, extra_outputs: Sequence[str], optimize: bool) -> None:
+        ort = require_runtime()
+        self.engine = f"ONNX Runtime {ort.__version__}"
+        options = ort.SessionOptions()
+        level = ort.GraphOptimizationLevel
+        options.graph_optimization_level = level.ORT_ENABLE_ALL if optimize else level.ORT_DISABLE_ALL
+        options.intra_op_num_threads = THREADS
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 4
+        options.use_deterministic_compute = True
+        skeleton, arrays = writer.skeleton(model, extra_outputs)
+        if arrays:
+            self._arrays = [_plain(array) for array in arrays.values()]  # ONNX Runtime only looks at them
+            values = [ort.OrtValue.ortvalue_from_numpy(array) for array in self._arrays]
+            options.add_external_initializers(list(arrays), values)
+        try:
+            self._session = ort.InferenceSession(skeleton, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # noqa: BLE001  (ONNX Runtime raises its own types, unrelated to each other)
+            raise _cannot_run(error) from None
+
+    def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
+        names = [output.name for output in self._session.get_outputs()]
+        try:
+            return dict(zip(names, self._session.run(names, dict(feeds)), strict=True))
+        except Exception as error:  # noqa: BLE001
+            raise _cannot_run(error) from None
+
+
+class _ReferenceSession:
+    def __init__(self, model: Model, extra_outputs: Sequence[str]) -> None:
+        self.engine = reference.ENGINE
+        weights = (value.initializer for value in model.graph.initializers.values())
+        if sum(getattr(data, "nbytes", 0) for data in weights) > _REFERENCE_LIMIT:
+            raise ExecutionError("the model is too large for onnx's reference evaluator")
+        self._evaluate = reference.evaluator(model, extra_outputs)
+
+    def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
+        return self._evaluate(feeds)
+
+
+def _plain(array: Array) -> Array:
+    """Contiguous, as ONNX Runtime takes it; a copy only of a repeated element."""
+    import numpy as np
+
+    return np.ascontiguousarray(array)
+
+
+def _cannot_run(error: Exception) -> ExecutionError:
+    text = " ".join(str(error).split())
+    short = text.rpartition(" : ")[2] if text.startswith("[ONNXRuntimeError]") else text
+    made = ExecutionError(f"ONNX Runtime cannot run it: {short[:300]}")
+    made.lacks_kernel = "NOT_IMPLEMENTED" in text
+    return made
