@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from irkit.model import Function as Function, Model as Model
     from irkit.pass_base import Context as Context, Effect as Effect, Pass as Pass, define_pass as define_pass
     from irkit.tensor import SparseTensor as SparseTensor, Tensor as Tensor
+    from irkit.text import parse_model as parse_model, print_graph as print_graph, print_model as print_model
     from irkit.types import (
         DType as DType,
         MapType as MapType,
@@ -48,6 +49,7 @@ _MODULES = {
     "model": ["Function", "Model"],
     "pass_base": ["Context", "Effect", "Pass", "define_pass"],
     "tensor": ["SparseTensor", "Tensor"],
+    "text": ["parse_model", "print_graph", "print_model"],
     "types": [
         "DType", "MapType", "OpaqueType", "OptionalType", "SequenceType", "SparseTensorType", "TensorType",
     ],

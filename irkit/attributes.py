@@ -7,6 +7,8 @@ came in. What it means is only decoded on first use of `kind` or `value`.
 from __future__ import annotations
 
 import enum
+import math
+import struct
 from collections.abc import Callable
 from typing import Any
 
@@ -39,8 +41,9 @@ class AttrKind(enum.IntEnum):
 class Attr:
     """One attribute of a node.
 
-    Values by kind: float, int, str (bytes where it is not UTF-8), `Tensor`, `Graph`, `SparseTensor`, a value type, and
-    tuples of these. `ref` names the attribute of the enclosing function that gives the value; then `value` is None.
+    Values by kind: float (rounded to the float32 that ONNX holds), int, str (bytes where it is not UTF-8), `Tensor`,
+    `Graph`, `SparseTensor`, a value type, and tuples of these. `ref` names the attribute of the enclosing function that
+    gives the value; then `value` is None.
 
     Args:
         name: the attribute's name.
@@ -67,7 +70,10 @@ class Attr:
         self._decode = decode
         self._ref = ref
         self._value = tuple(value) if isinstance(value, list) else value
-        self._kind = kind if kind is not None or decode is not None else _kind_of(name, self._value)
+        self._kind = kind
+        if decode is None:
+            self._kind = _kind_of(name, self._value) if kind is None else kind
+            self._value = _canonical(self._kind, self._value)
 
     def _resolve(self) -> None:
         if self._decode is not None:
@@ -106,7 +112,11 @@ class Attr:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Attr):
             return NotImplemented
-        return (self.name, self.kind, self.ref) == (other.name, other.kind, other.ref) and bool(self.value == other.value)
+        if (self.name, self.kind, self.ref) != (other.name, other.kind, other.ref):
+            return False
+        if self.kind in (AttrKind.FLOAT, AttrKind.FLOATS):  # NaN equals itself, 0.0 is not -0.0
+            return repr(self.value) == repr(other.value)
+        return bool(self.value == other.value)
 
     __hash__ = None  # type: ignore[assignment]  # values may be unhashable; nobody needs sets of attributes
 
@@ -127,6 +137,42 @@ def _kind_of(name: str, value: Any) -> AttrKind:
     if isinstance(value, tuple):
         raise TypeError(f"attribute {name!r}: an empty or mixed tuple needs kind=AttrKind...")
     raise TypeError(f"attribute {name!r}: {type(value).__name__} is not an ONNX attribute value")
+
+
+def _canonical(kind: AttrKind, value: Any) -> Any:
+    """The value as a file would give it back, so that building, saving and loading agree."""
+    if value is None:
+        return None
+    if kind == AttrKind.FLOAT:
+        return _float32(value)
+    if kind == AttrKind.FLOATS:
+        return tuple(_float32(item) for item in value)
+    if kind == AttrKind.INT:
+        return int(value)
+    if kind == AttrKind.INTS:
+        return tuple(int(item) for item in value)
+    if kind == AttrKind.STRING:
+        return _text(value)
+    if kind == AttrKind.STRINGS:
+        return tuple(_text(item) for item in value)
+    return value
+
+
+def _float32(value: float) -> float:
+    try:
+        rounded: float = struct.unpack("f", struct.pack("f", value))[0]
+    except OverflowError:
+        return math.copysign(math.inf, value)
+    return rounded
+
+
+def _text(value: str | bytes) -> str | bytes:
+    if isinstance(value, str):
+        return value
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value
 
 
 def _single_kind(value: Any) -> AttrKind | None:

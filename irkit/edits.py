@@ -47,15 +47,17 @@ def value_data(value: Value, data: Any) -> None:
 
 
 def stored(value: Value, graph: Graph | None) -> None:
-    """Make the value an initializer of the graph, or of none."""
+    """Make the value an initializer of the graph, or of none (then it stays in the graph only as an input)."""
     if graph is not None:
         value._graph = graph
         graph._initializers[value.name] = graph._values[value.name] = value
         return
-    assert value._graph is not None
-    del value._graph._initializers[value.name]
-    del value._graph._values[value.name]
-    value._graph = None
+    home = value._graph
+    assert home is not None
+    del home._initializers[value.name]
+    if value not in home._input_set:
+        del home._values[value.name]
+        value._graph = None
 
 
 def graph_inputs(graph: Graph, inputs: tuple[Value, ...]) -> None:

@@ -463,6 +463,13 @@ class Graph:
         edits.edit(self, "initializer", edits.stored, value, None, self)
         return value
 
+    def add_default(self, value: Value, data: Tensor | SparseTensor) -> None:
+        """Store what an input of this graph is where the caller leaves it out."""
+        if value not in self._input_set or value.is_initializer:
+            raise GraphError(f"{value.name!r} is not an input without a default")
+        edits.edit(self, "data", edits.value_data, value, None, data)
+        edits.edit(self, "initializer", edits.stored, value, None, self)
+
     def remove_initializer(self, value: Value) -> None:
         """Take a stored constant away. Raises `GraphError` while something reads it."""
         if value.use_count or value.is_graph_input:

@@ -176,7 +176,7 @@ class Tensor:
         return np.ascontiguousarray(array).tobytes()
 
     def chunks(self) -> Iterator[bytes | memoryview]:
-        """The packed little-endian data in pieces of about a megabyte, so that no large copy is made. Not for strings."""
+        """The packed little-endian data in pieces of about a megabyte; no large copy is made. Not for strings."""
         if self._file is not None:
             data = self._file[0].view(self._file[1], self.nbytes)
             yield from (data[start : start + _CHUNK] for start in range(0, self.nbytes, _CHUNK))
@@ -196,7 +196,7 @@ class Tensor:
         return self._digest
 
     def uniform(self) -> Any:
-        """The element that all others equal, bit for bit, as a numpy scalar (bytes for strings); None where they differ.
+        """The element all others equal, bit for bit, as a numpy scalar (bytes for strings); None where they differ.
 
         Reads no further than the first piece that differs.
         """
@@ -276,6 +276,17 @@ class SparseTensor:
         return f"SparseTensor({self.dtype.label}{list(self.shape)}, {self.values.size} set)"
 
 
+def from_bytes(dtype: DType, shape: Sequence[int], data: bytes) -> Tensor:
+    """The tensor of packed little-endian data, the reverse of `Tensor.tobytes`. Not for strings."""
+    import numpy as np
+
+    if dtype.bits < 8:
+        array = unpack(np.frombuffer(data, np.uint8), dtype, math.prod(shape))
+    else:
+        array = np.frombuffer(data, dtype.numpy.newbyteorder("<")).astype(dtype.numpy, copy=False)
+    return Tensor(dtype, shape, array=array.reshape(tuple(shape)))
+
+
 def unpack(data: Array, dtype: DType, count: int) -> Array:
     """The `count` elements of a packed 4- or 2-bit tensor (uint8, lowest bits first), one an item in its carrier."""
     import numpy as np
@@ -304,12 +315,13 @@ def pack(array: Array, dtype: DType) -> Array:
 
 
 def _blocks(array: Array) -> Iterator[Array]:
-    """The elements in row-major order, in pieces of about a megabyte; a piece is valid until the next one is asked for."""
+    """The elements in row-major order, in pieces of about a megabyte, each valid until the next is asked for."""
     import numpy as np
 
     flags: Any = ["external_loop", "buffered", "zerosize_ok"]
     items = _CHUNK // array.dtype.itemsize
-    return (block for block in np.nditer(array, flags, order="C", buffersize=items) if block.size)
+    pieces: Any = np.nditer(array, flags, order="C", buffersize=items)
+    return (piece for piece in pieces if piece.size)
 
 
 def _corners(shape: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
