@@ -1,0 +1,182 @@
+"""Building the replacement of a match: `op.Conv(x, w, b, strides=[2, 2])` makes a node and returns its output.
+
+Nothing enters the graph until the rule has returned, so a rule may refuse at any point. A node is held against the
+schema of its operator as soon as it is made: mistakes are raised at the line of the rule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
+
+from irkit import ops
+from irkit.attributes import Attr, AttrKind
+from irkit.errors import PassError
+from irkit.ir import Graph, Node, Value
+from irkit.tensor import Tensor
+from irkit.types import DType, TensorType
+
+if TYPE_CHECKING:
+    from irkit.model import Model
+    from irkit.onnx.schema import OpSchema
+
+Operand: TypeAlias = "Value | Tensor | float | int | Any | None"
+"""An input of a new node: a value, data that becomes a constant (a number of its neighbours' dtype), or None."""
+
+_LIST_OF = {AttrKind.FLOAT: AttrKind.FLOATS, AttrKind.INT: AttrKind.INTS, AttrKind.STRING: AttrKind.STRINGS}
+
+
+class BuildCall:
+    """An operator to be called with operands and attributes."""
+
+    def __init__(self, builder: Builder, op: str, domain: str) -> None:
+        self._builder = builder
+        self._op = op
+        self._domain = domain
+
+    @overload
+    def __call__(self, *inputs: Operand, _outputs: Literal[1] = 1, _name: str = "", **attrs: Any) -> Value: ...
+    @overload
+    def __call__(self, *inputs: Operand, _outputs: int, _name: str = "", **attrs: Any) -> tuple[Value, ...]: ...
+    def __call__(
+        self, *inputs: Operand, _outputs: int = 1, _name: str = "", **attrs: Any
+    ) -> Value | tuple[Value, ...]:
+        """A new node. Attributes are plain values or `Attr`s, so `**old.attrs` copies those of a node; None leaves out.
+
+        Args:
+            inputs: see `Operand`.
+            _outputs: how many outputs; more than one are returned as a tuple.
+            _name: node name; made from the name of the node that is replaced where not given.
+            attrs: attributes.
+        """
+        node = self._builder._make(self._op, self._domain, inputs, attrs, _outputs, _name)
+        return node.outputs[0] if _outputs == 1 else node.outputs
+
+
+class Builder:
+    """The `op` of a replacement.
+
+    Attributes:
+        nodes: the nodes made so far, in order.
+        constants: the initializers made so far.
+        domains: domains of the nodes that the model does not import yet.
+    """
+
+    def __init__(self, model: Model, graph: Graph, domain: str = "", *, parent: Builder | None = None) -> None:
+        self._model = model
+        self._graph = graph
+        self._domain = domain
+        self._in_function = _root_of(graph) is not model.graph
+        self.nodes: list[Node] = parent.nodes if parent is not None else []
+        self.constants: dict[Value, str] = parent.constants if parent is not None else {}
+        self.domains: set[str] = parent.domains if parent is not None else set()
+
+    def __getattr__(self, name: str) -> BuildCall:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return BuildCall(self, name, self._domain)
+
+    def domain(self, domain: str) -> Builder:
+        """Operators of another domain: `op.domain("com.microsoft").Gelu(x)`."""
+        return Builder(self._model, self._graph, domain, parent=self)
+
+    def constant(self, data: Any, name: str = "constant", dtype: DType | None = None) -> Value:
+        """A new constant: an initializer of the graph that holds the replaced node (a Constant node in a function).
+
+        Args:
+            data: a `Tensor`, or anything `numpy.asarray` takes.
+            name: the name it gets, made fresh where it is taken.
+            dtype: element type; that of `data` where not given.
+        """
+        tensor = data if isinstance(data, Tensor) else _tensor(data, dtype)
+        if self._in_function:
+            return self._make("Constant", "", (), {"value": tensor}, 1, "").output
+        value = Value(name, TensorType(tensor.dtype, tensor.shape))
+        value._constant = tensor
+        self.constants[value] = name
+        return value
+
+    def _make(
+        self, op: str, domain: str, inputs: Sequence[Operand], attrs: Mapping[str, Any], outputs: int, name: str
+    ) -> Node:
+        version = ops.opset_imports(self._graph).get(domain)
+        if version is None:
+            self.domains.add(domain)
+        schema = ops.schema(op, domain, version) if version is not None else None
+        if schema is None and not domain:
+            raise PassError(f"ONNX has no operator {op} in opset {version}")
+        given = {key: item for key, item in attrs.items() if item is not None}
+        if schema is not None:
+            _check_counts(schema, len(inputs), outputs)
+            given = {key: _typed(schema, key, item) for key, item in given.items()}
+            missing = [key for key, item in schema.attributes.items() if item.required and key not in given]
+            if missing:
+                raise PassError(f"{op} needs the attribute {missing[0]!r}")
+        dtype = next((value.dtype for value in inputs if isinstance(value, Value) and value.dtype), None)
+        values = [self._operand(op, item, dtype) for item in inputs]
+        node = Node(op, values, given, outputs, domain=domain, name=name)
+        self.nodes.append(node)
+        return node
+
+    def _operand(self, op: str, item: Operand, dtype: DType | None) -> Value | None:
+        if item is None or isinstance(item, Value):
+            return item
+        if isinstance(item, (bool, int, float)):
+            if dtype is None:
+                raise PassError(f"{op}: no operand tells the type of {item}; give op.constant({item}, dtype=...)")
+            return self.constant(item, dtype=dtype)
+        return self.constant(item)
+
+
+def _root_of(graph: Graph) -> Graph:
+    while graph.owner is not None and graph.owner.graph is not None:
+        graph = graph.owner.graph
+    return graph
+
+
+def _tensor(data: Any, dtype: DType | None) -> Tensor:
+    import numpy as np
+
+    array = np.asarray(data)
+    if dtype is not None and not dtype.is_native:
+        return Tensor.of(array, dtype)
+    if dtype is None and array.dtype == np.float64 and not isinstance(data, np.ndarray):
+        dtype = DType.FLOAT32  # Python floats are meant as ONNX's usual type
+    return Tensor.of(array if dtype is None else array.astype(dtype.numpy))
+
+
+def _check_counts(schema: OpSchema, inputs: int, outputs: int) -> None:
+    for what, count, least, most in (
+        ("inputs", inputs, schema.min_inputs, schema.max_inputs),
+        ("outputs", outputs, schema.min_outputs, schema.max_outputs),
+    ):
+        if not least <= count <= most:
+            bounds = f"{least}" if least == most else f"{least} to {most}"
+            raise PassError(f"{schema.op} takes {bounds} {what}; found {count}")
+
+
+def _typed(schema: OpSchema, name: str, item: Any) -> Attr:
+    """The attribute in the kind its schema wants. Raises `PassError` where it is another or there is none such."""
+    known = schema.attributes.get(name)
+    if known is None:
+        valid = ", ".join(sorted(schema.attributes)) or "none"
+        raise PassError(f"{schema.op} has no attribute {name!r} (opset {schema.since_version}); it has: {valid}")
+    attr = item if isinstance(item, Attr) else _converted(known.kind, name, item)
+    if attr.ref == "" and attr.kind != known.kind:
+        raise PassError(
+            f"{schema.op}: attribute {name!r} is of kind {known.kind.name.lower()}; found {attr.value!r}"
+        )
+    return attr
+
+
+def _converted(kind: AttrKind, name: str, item: Any) -> Attr:
+    if kind == AttrKind.FLOAT and isinstance(item, int):
+        return Attr(name, float(item))
+    if kind in _LIST_OF.values() and isinstance(item, (list, tuple)):
+        if kind == AttrKind.FLOATS:
+            item = [float(number) for number in item]
+        return Attr(name, tuple(item), kind if not item else None)
+    try:
+        return Attr(name, item)
+    except TypeError as error:
+        raise PassError(str(error)) from None

@@ -1,0 +1,366 @@
+"""The pattern language: what a rewrite rule looks for, written by calling operators like functions.
+
+    def pattern(self, op, x, w):                  # parameters are captures
+        conv = op.Conv(x, w.constant(), group=1).named("conv")      # .named captures the node
+        return op.Mul(conv, op.Sigmoid(conv))     # the same object twice: the same value
+
+A number stands for a constant of that value, scalar or uniform, of any element type; a list of numbers for a rank 1
+constant; None for an input that is left out. `op` also offers `any_op`, `any_of`, `optional`, `maybe`, `rest`,
+`number` and `domain`. Operands of commutative operators match in any order. A pattern is only a description; the
+matching is in `irkit.matcher`.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
+
+from irkit.errors import PassError
+from irkit.types import Dim, DType, TensorType, format_shape
+
+if TYPE_CHECKING:
+    from irkit.ir import Node, Value
+
+PatternLike: TypeAlias = "Pattern | float | int | Sequence[float] | None"
+"""What may stand for an input in a pattern."""
+
+ValueCheck: TypeAlias = "tuple[Callable[[Value], bool], str]"
+NodeCheck: TypeAlias = "tuple[Callable[[Node], bool], str]"
+
+
+class Pattern:
+    """What a value must look like. Patterns are never changed: the methods return a stricter copy."""
+
+    checks: tuple[ValueCheck, ...] = ()
+
+    def where(self, predicate: Callable[[Value], bool], reason: str) -> Pattern:
+        """Match only values for which `predicate` holds; `reason` says what was wrong where it does not."""
+        stricter = copy.copy(self)
+        stricter.checks = (*self.checks, (predicate, reason))
+        return stricter
+
+    def constant(self) -> Pattern:
+        """Match only constants: initializers nobody can override and outputs of Constant nodes."""
+        return self.where(_is_constant, "is no constant")
+
+    def dtype(self, *dtypes: DType) -> Pattern:
+        """Match only tensors of one of these element types."""
+        return self.where(lambda value: value.dtype in dtypes, f"is not {' or '.join(item.label for item in dtypes)}")
+
+    def rank(self, *ranks: int) -> Pattern:
+        """Match only tensors whose rank is known to be one of these."""
+        return self.where(
+            lambda value: value.shape is not None and len(value.shape) in ranks,
+            f"is not of rank {' or '.join(map(str, ranks))}",
+        )
+
+    def shape(self, *dims: Dim) -> Pattern:
+        """Match only tensors of this shape; None stands for any size."""
+        return self.where(lambda value: _has_shape(value, dims), f"is not of shape {format_shape(dims)}")
+
+
+def _is_constant(value: Value) -> bool:
+    return value.constant is not None
+
+
+def _has_shape(value: Value, dims: tuple[Dim, ...]) -> bool:
+    found = value.type.shape if isinstance(value.type, TensorType) else None
+    return (
+        found is not None
+        and len(found) == len(dims)
+        and all(dim is None or dim == have for dim, have in zip(dims, found, strict=True))
+    )
+
+
+class Var(Pattern):
+    """Any value, captured under a parameter's name."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+class Number(Pattern):
+    """A constant whose elements are all about `value`.
+
+    Args:
+        value: the number.
+        tolerance: allowed relative error; None for what the element type resolves.
+    """
+
+    def __init__(self, value: float, tolerance: float | None = None) -> None:
+        self.value = value
+        self.tolerance = tolerance
+
+    def __repr__(self) -> str:
+        return repr(self.value)
+
+
+class Numbers(Pattern):
+    """A rank 1 constant of these numbers."""
+
+    def __init__(self, values: Sequence[float]) -> None:
+        self.values = tuple(values)
+
+    def __repr__(self) -> str:
+        return repr(list(self.values))
+
+
+class Maybe(Pattern):
+    """An optional input: matched by `inner`, or left out (then its captures are None)."""
+
+    def __init__(self, inner: Pattern) -> None:
+        self.inner = inner
+
+    def __repr__(self) -> str:
+        return f"maybe({self.inner!r})"
+
+
+class Rest(Pattern):
+    """All inputs from here on, each matched by `each`, captured as a tuple."""
+
+    def __init__(self, name: str, each: Pattern | None) -> None:
+        self.name = name
+        self.each = each
+
+    def __repr__(self) -> str:
+        return f"rest({self.name})"
+
+
+class AnyOf(Pattern):
+    """The first of several patterns that matches. Captures of the others are None."""
+
+    def __init__(self, alternatives: Sequence[Pattern]) -> None:
+        self.alternatives = tuple(alternatives)
+
+    def __repr__(self) -> str:
+        return f"any_of({', '.join(map(repr, self.alternatives))})"
+
+
+class NodePattern:
+    """One node of a pattern; what calling an operator makes. Rules hold its outputs, which are `OpPattern`s."""
+
+    def __init__(
+        self, ops: frozenset[str], domain: str, inputs: Sequence[PatternLike], outputs: int, attrs: dict[str, Any]
+    ) -> None:
+        self.ops = ops
+        self.domain = domain
+        self.inputs = tuple(as_pattern(item) for item in inputs)
+        self.outputs = outputs
+        self.attrs = attrs
+        self.name = ""
+        self.may_be_shared = False
+        self.checks: tuple[NodeCheck, ...] = ()
+        if any(isinstance(item, Rest) for item in self.inputs[:-1]):
+            raise PassError(f"{self}: op.rest(...) must be the last input")
+
+    def __repr__(self) -> str:
+        inputs = ", ".join(map(repr, self.inputs))
+        return f"{'|'.join(sorted(self.ops)) or 'any operator'}({inputs})"
+
+
+class OpPattern(Pattern):
+    """An output of a node of the pattern."""
+
+    def __init__(self, node: NodePattern, index: int) -> None:
+        self.node = node
+        self.index = index
+
+    def named(self, name: str) -> OpPattern:
+        """Capture the node, so that `check` and `replace` may ask for it by this name."""
+        if self.node.name:
+            raise PassError(f"{self}: the node is named {self.node.name!r} already")
+        self.node.name = name
+        return self
+
+    def shared(self) -> OpPattern:
+        """Match also where others read the node's outputs; then the rewrite leaves it in place for them."""
+        self.node.may_be_shared = True
+        return self
+
+    def such_that(self, predicate: Callable[[Node], bool], reason: str) -> OpPattern:
+        """Match only nodes for which `predicate` holds; `reason` says what was wrong where it does not."""
+        self.node.checks = (*self.node.checks, (predicate, reason))
+        return self
+
+    def __repr__(self) -> str:
+        return repr(self.node) + (f"[{self.index}]" if self.index else "")
+
+
+class OpCall:
+    """An operator to be called in a pattern: `op.Conv`, `op.any_op("Add", "Sub")`."""
+
+    def __init__(self, ops: frozenset[str], domain: str) -> None:
+        self._ops = ops
+        self._domain = domain
+
+    @overload
+    def __call__(self, *inputs: PatternLike, _outputs: Literal[1] = 1, **attrs: Any) -> OpPattern: ...
+    @overload
+    def __call__(self, *inputs: PatternLike, _outputs: int, **attrs: Any) -> tuple[OpPattern, ...]: ...
+    def __call__(self, *inputs: PatternLike, _outputs: int = 1, **attrs: Any) -> OpPattern | tuple[OpPattern, ...]:
+        """A node with these inputs. An attribute is given as a value, a predicate on its value, or None for absent."""
+        node = NodePattern(self._ops, self._domain, inputs, _outputs, attrs)
+        outputs = tuple(OpPattern(node, index) for index in range(_outputs))
+        return outputs[0] if _outputs == 1 else outputs
+
+
+class PatternOps:
+    """The `op` of a pattern: any operator by its name, and the combinators."""
+
+    def __init__(self, domain: str = "") -> None:
+        self._domain = domain
+
+    def __getattr__(self, name: str) -> OpCall:
+        if name.startswith("_") or (not self._domain and not name[0].isupper()):
+            raise AttributeError(f"a pattern has no op.{name}; operators are spelled as in ONNX, such as op.Relu")
+        return OpCall(frozenset([name]), self._domain)
+
+    def domain(self, domain: str) -> PatternOps:
+        """Operators of another domain: `op.domain("com.microsoft").Gelu(x)`."""
+        return PatternOps(domain)
+
+    def any_op(self, *names: str) -> OpCall:
+        """One of several operators; without names, any operator of the domain."""
+        return OpCall(frozenset(names), self._domain)
+
+    def any_of(self, *alternatives: PatternLike) -> Pattern:
+        """The first alternative that matches."""
+        return AnyOf([_present(item, "any_of") for item in alternatives])
+
+    def optional(self, call: OpCall, inner: PatternLike, *inputs: PatternLike, **attrs: Any) -> Pattern:
+        """`inner`, with or without that operator over it: `op.optional(op.Cast, x)` matches Cast(x) and x."""
+        return AnyOf([call(inner, *inputs, **attrs), _present(inner, "optional")])
+
+    def maybe(self, inner: PatternLike) -> Pattern:
+        """An input that may be left out: `op.Conv(x, w, op.maybe(b))`."""
+        return Maybe(_present(inner, "maybe"))
+
+    def rest(self, capture: Pattern, each: Pattern | None = None) -> Pattern:
+        """All further inputs, captured as a tuple: `op.Concat(op.rest(xs))`; each matched by `each` where given."""
+        if not isinstance(capture, Var):
+            raise PassError(f"op.rest takes a parameter of the pattern, not {capture!r}")
+        return Rest(capture.name, each)
+
+    def number(self, value: float, tolerance: float | None = None) -> Pattern:
+        """A constant of that value within a relative tolerance."""
+        return Number(value, tolerance)
+
+
+def as_pattern(item: PatternLike) -> Pattern | None:
+    """The pattern an input stands for. Raises `PassError` for what is none."""
+    if item is None or isinstance(item, Pattern):
+        return item
+    if isinstance(item, (bool, int, float)):
+        return Number(float(item))
+    if isinstance(item, (list, tuple)) and all(isinstance(number, (int, float)) for number in item):
+        return Numbers(item)
+    what = "several outputs; pick one" if isinstance(item, tuple) else type(item).__name__
+    raise PassError(f"an input of a pattern is a pattern, a number, a list of numbers or None; found {what}")
+
+
+def _present(item: PatternLike, where: str) -> Pattern:
+    pattern = as_pattern(item)
+    if pattern is None:
+        raise PassError(f"op.{where} takes a pattern, not None")
+    return pattern
+
+
+@dataclass(frozen=True)
+class PatternGraph:
+    """A pattern as the matcher takes it.
+
+    Attributes:
+        roots: the outputs that a rewrite replaces; matching starts at the first.
+        root_ops: (domain, operator) the first root may be; None for any.
+        captures: names of values and nodes that a match binds.
+        depth: how many nodes lie on the longest path through it.
+    """
+
+    roots: tuple[Pattern, ...]
+    root_ops: frozenset[tuple[str, str]] | None
+    captures: frozenset[str]
+    depth: int
+
+
+def trace(function: Callable[..., Any]) -> PatternGraph:
+    """Call a pattern function `(op, *captures)` and take down what it describes. Raises `PassError`."""
+    names = list(inspect.signature(function).parameters)
+    where = getattr(function, "__qualname__", "pattern")
+    if not names or names[0] != "op":
+        raise PassError(f"{where}: the first parameter of a pattern is `op` (after `self` in a class)")
+    result = function(PatternOps(), *(Var(name) for name in names[1:]))
+    roots = tuple(result) if isinstance(result, (tuple, list)) else (result,)
+    for root in roots:
+        _check_root(where, root)
+    captured = {name for root in roots for name in _captures(root)}
+    if unused := [name for name in names[1:] if name not in captured]:
+        raise PassError(f"{where}: the pattern does not use its parameter {unused[0]!r}")
+    return PatternGraph(roots, _root_ops(roots[0]), frozenset(captured), max(map(_depth, roots)))
+
+
+def _check_root(where: str, root: Any) -> None:
+    alternatives = root.alternatives if isinstance(root, AnyOf) else (root,)
+    if not all(isinstance(item, OpPattern) for item in alternatives):
+        raise PassError(f"{where}: a pattern returns operators, such as op.Relu(x); found {root!r}")
+
+
+def _root_ops(root: Pattern) -> frozenset[tuple[str, str]] | None:
+    nodes = [item.node for item in _alternatives(root)]
+    if not all(node.ops for node in nodes):
+        return None
+    return frozenset((node.domain, op) for node in nodes for op in node.ops)
+
+
+def _alternatives(root: Pattern) -> Iterator[OpPattern]:
+    for item in root.alternatives if isinstance(root, AnyOf) else (root,):
+        if isinstance(item, OpPattern):
+            yield item
+
+
+def parts(pattern: Pattern) -> Sequence[Pattern]:
+    """The patterns right under a pattern."""
+    if isinstance(pattern, OpPattern):
+        return [item for item in pattern.node.inputs if item is not None]
+    if isinstance(pattern, AnyOf):
+        return pattern.alternatives
+    if isinstance(pattern, Maybe):
+        return (pattern.inner,)
+    if isinstance(pattern, Rest) and pattern.each is not None:
+        return (pattern.each,)
+    return ()
+
+
+def _captures(pattern: Pattern) -> Iterator[str]:
+    """Names captured in a pattern; shared parts are visited once."""
+    seen: set[int] = set()
+    stack = [pattern]
+    while stack:
+        item = stack.pop()
+        key = id(item.node) if isinstance(item, OpPattern) else id(item)
+        if key in seen:
+            continue
+        seen.add(key)
+        if isinstance(item, (Var, Rest)):
+            yield item.name
+        elif isinstance(item, OpPattern) and item.node.name:
+            yield item.node.name
+        stack.extend(parts(item))
+
+
+def _depth(pattern: Pattern) -> int:
+    depths: dict[int, int] = {}
+
+    def depth(item: Pattern) -> int:
+        key = id(item.node) if isinstance(item, OpPattern) else id(item)
+        if key not in depths:
+            below = max((depth(part) for part in parts(item)), default=0)
+            depths[key] = below + isinstance(item, OpPattern)
+        return depths[key]
+
+    return depth(pattern)
