@@ -1,0 +1,91 @@
+"""Golden cases: a model before, and after a pass, as text. The format is described in docs/text_form.md."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from irkit import Context, Model, Pass, parse_model, print_model
+from irkit.library import get_pass
+
+FOLDER = Path(__file__).parent / "passes"
+
+_LINE = re.compile(r"^-{4,}[ \t]*\n?", re.MULTILINE)
+_HEADER = re.compile(r"^#[ \t]*(options|print|not run):[ \t]*(.*)$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One file: the text before and after, and what its header says."""
+
+    path: Path
+    before: str
+    after: str
+    header: dict[str, str]
+
+    @classmethod
+    def read(cls, path: Path) -> Case:
+        parts = _LINE.split(path.read_text(encoding="utf-8"))
+        assert len(parts) <= 2, f"{path}: one line of dashes separates the model before from the model after"
+        return cls(path, parts[0], parts[1] if len(parts) == 2 else "", dict(_HEADER.findall(parts[0])))
+
+    @property
+    def name(self) -> str:
+        return f"{self.path.parent.name}/{self.path.stem}"
+
+    def model(self) -> Model:
+        """The model before, with the types of its values inferred."""
+        model = parse_model(self.before, source=str(self.path))
+        return model
+
+    def make_pass(self) -> Pass:
+        options: dict[str, Any] = json.loads(self.header.get("options", "{}"))
+        return get_pass(self.path.parent.name, **options)
+
+    def text(self, model: Model, context: Context) -> str:
+        """What the part after the dashes should say: the model, and what the pass has to tell."""
+        shown = self.header.get("print", "").split()
+        told = [f"# finding {finding.rule} {finding.node}: {finding.message}" for finding in context.findings]
+        told += [f"# refused {root}: {reason}" for root, reasons in context.refusals.items() for reason in reasons]
+        text = print_model(model, weights="elide", types="types" in shown, origins="origins" in shown)
+        return text + "".join(f"{line}\n" for line in sorted(told))
+
+    def write(self, after: str) -> None:
+        self.path.write_text(f"{self.before.rstrip()}\n\n----\n{after}", encoding="utf-8")
+
+
+def run_pass(item: Pass, model: Model) -> Context:
+    """Run one pass as the pipeline does, without its proof."""
+    context = Context(pass_name=item.name)
+    if importlib.util.find_spec("irkit.infer"):  # until it stands, passes see the types that the text gives
+        inference = importlib.import_module("irkit.infer").Inference(model)
+        inference.run()
+        context.update_types = inference.update
+    item.run(model, context)
+    context.update_types()
+    return context
+
+
+def different(before: Model, after: Model, seeds: tuple[int, ...] = (0, 1)) -> str:
+    """The first output that the models do not agree on, or ""."""
+    from irkit.executor import open_session
+    from irkit.inputs import draw, input_specs
+    from irkit.numerics import compare
+
+    shapes = {value.name: value.shape for value in after.graph.inputs if value.shape is not None}
+    sizes = {name: tuple(2 if not isinstance(dim, int) else dim for dim in shape) for name, shape in shapes.items()}
+    sessions = open_session(before), open_session(after)
+    for seed in seeds:
+        feeds = draw(input_specs(before, sizes), seed)
+        old, new = (session.run(feeds) for session in sessions)
+        if list(old) != list(new):
+            return f"outputs {list(old)} became {list(new)}"
+        for name in old:
+            found = compare(old[name], new[name])
+            if not found.same or found.error > 1e-5:
+                return f"output {name!r}: {found.reason or found.error}"
+    return ""
