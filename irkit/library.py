@@ -31,7 +31,7 @@ _PACKAGE = Path(__file__).resolve().parent
 
 
 def bundled(kind: str) -> Path:
-    """The folder of what irkit brings along: `passes` or `rules`. In a wheel it is inside the package, else beside it."""
+    """The folder of irkit's own `passes` or `rules`: inside the package in a wheel, else beside it."""
     inside = _PACKAGE / "_bundled" / kind
     return inside if inside.is_dir() else _PACKAGE.parent / kind
 
@@ -135,19 +135,17 @@ def _plugin_passes() -> tuple[type[Pass], ...]:
     """The passes of installed plug-ins; a broken one is an error that names its package."""
     passes: list[type[Pass]] = []
     for entry in importlib.metadata.entry_points(group=ENTRY_POINTS):
-        try:
-            passes += _of_entry(entry)
-        except LibraryError:
-            raise
-        except Exception as error:  # noqa: BLE001  (whatever a plug-in's import may raise)
-            package = entry.dist.name if entry.dist is not None else entry.value
-            raise LibraryError(f"plug-in `{entry.name}` of package {package} cannot be loaded: {error}") from error
+        passes += _of_entry(entry)
     return tuple(_unique(passes))
 
 
 def _of_entry(entry: importlib.metadata.EntryPoint) -> list[type[Pass]]:
     library = "".join(char if char.isalnum() else "_" for char in entry.name)
-    found = entry.load()
+    try:
+        found = entry.load()
+    except Exception as error:
+        package = entry.dist.name if entry.dist is not None else entry.value
+        raise LibraryError(f"plug-in `{entry.name}` of package {package} cannot be loaded: {error}") from error
     if isinstance(found, ModuleType):
         file = found.__file__
         if file is None:

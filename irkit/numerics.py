@@ -1,7 +1,7 @@
 """Comparing numbers: is what a model computes after a rewrite what it computed before, but for float noise?
 
 A float array is judged by its own scale: the largest difference over the largest magnitude, for the whole array and
-again for each channel (each index of axis 1 and of the last axis), so that one wrong channel of small amplitude is seen.
+again for each channel (each index of axis 1 and of the last axis), so that one wrong channel, however faint, is seen.
 Where NaN and infinities stand must agree. Integers, booleans and strings must be equal.
 
 Some values amplify float noise: a difference of large numbers, a rounding, an argmax of near ties. How much is not
@@ -144,7 +144,8 @@ def _compare_float(before: Array, after: Array, probes: Sequence[Array]) -> Comp
         if channels.is_wrong(rtol):
             return Comparison(Verdict.DIFFERENT, error, channels.reason(rtol, axis))
         if channels.is_unsure(rtol):
-            verdict, reason = Verdict.UNSTABLE, f"float noise alone changes it by {channels.noise_share:.1e} of its scale"
+            verdict = Verdict.UNSTABLE
+            reason = f"float noise alone changes it by {channels.noise_share:.1e} of its scale"
     return Comparison(verdict, error, reason)
 
 
@@ -167,7 +168,7 @@ def _channel_axes(rank: int) -> list[int | None]:
 
 @dataclass(frozen=True)
 class _Channels:
-    """Scale, largest difference and largest noise of each channel of an axis (of one channel where there is no axis)."""
+    """Scale, largest difference and largest noise of each channel of an axis; no axis: the array is one channel."""
 
     scale: Array
     error: Array

@@ -1,0 +1,423 @@
+"""Proof by numbers that a stretch of the journal kept what the model computes.
+
+The model is run as it was before the stretch and as it is after it, on the same seeded inputs. Compared are the graph's
+outputs and the values at the border of each rewritten region: those a touched node makes, and that bore the same name
+before. So a pass must keep to one rule: *a value's name keeps its meaning*; what means something else is a new value.
+Comparing final outputs alone lets errors through that a later layer squashes.
+"""
+
+from __future__ import annotations
+
+import enum
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from irkit.errors import ExecutionError
+from irkit.executor import Session, open_session
+from irkit.inputs import InputSpec, draw, fed_inputs, has_free_dims, input_specs
+from irkit.ir import Graph, Node, Value
+from irkit.journal import Edit, Journal
+from irkit.model import Model
+from irkit.numerics import Comparison, Verdict, compare
+from irkit.types import DType, TensorType
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Array = np.ndarray[Any, np.dtype[Any]]
+
+SEEDS = (0, 1)
+"""Inputs every value is compared on: one drawn normally, one uniformly."""
+
+MORE_SEEDS = (2, 3, 4, 5)
+"""Tried in turn on an output that came out the same for the first ones."""
+
+FREE_SIZES = (1, 8, 16, 32, 64, 224)
+"""Numbers tried for dimensions that are not numbers, until the model runs."""
+
+CHUNK_BYTES = 128 << 20
+"""Values of about this size are fetched in one run."""
+
+
+class ProofVerdict(enum.Enum):
+    """What came of a proof."""
+
+    PROVEN = "proven"
+    FAILED = "failed"
+    NOT_VERIFIED = "not verified"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A value that is not what it was. `node` makes it now; both "" where the result could not be run at all."""
+
+    value: str
+    node: str
+    reason: str
+    error: float
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What was proven of a stretch.
+
+    Attributes:
+        verdict: proven, failed, or not verified for a `reason`.
+        passes: names of the passes in the stretch.
+        engine: what ran the model.
+        inputs: how many sets of inputs it was run on.
+        values: how many values were compared.
+        worst, worst_value: the largest difference relative to a value's scale, and the value.
+        proves_nothing: outputs that gave the same for all inputs, or nothing finite.
+        unstable: values that float noise alone changes too much to judge, with the reason.
+        faults: what is wrong, in the order of the graph.
+        seconds: how long it took.
+    """
+
+    verdict: ProofVerdict
+    passes: tuple[str, ...] = ()
+    reason: str = ""
+    engine: str = ""
+    inputs: int = 0
+    values: int = 0
+    worst: float = 0.0
+    worst_value: str = ""
+    proves_nothing: tuple[str, ...] = ()
+    unstable: Mapping[str, str] = field(default_factory=dict)
+    faults: tuple[Fault, ...] = ()
+    seconds: float = 0.0
+
+
+@contextmanager
+def at_mark(journal: Journal, mark: int) -> Iterator[None]:
+    """The model as it was (or will be) at a mark of its journal; nothing may be edited meanwhile."""
+    here = journal.position
+    _go(journal, mark)
+    try:
+        yield
+    finally:
+        _go(journal, here)
+
+
+def _go(journal: Journal, mark: int) -> None:
+    if mark < journal.position:
+        journal.undo_to(mark)
+    else:
+        journal.redo_to(mark)
+
+
+def prove(model: Model, start: int, end: int, passes: Sequence[str] = ()) -> Proof:
+    """Prove that the edits from mark `start` to mark `end` of the model's journal kept its function.
+
+    Raises `MissingDependencyError` where ONNX Runtime is not installed; what else stands in the way of a proof is a
+    proof that was not verified, with the reason.
+    """
+    began = time.perf_counter()
+    trial = _Trial(model, start, end)
+    try:
+        proof = trial.run()
+    except ExecutionError as error:
+        proof = Proof(ProofVerdict.NOT_VERIFIED, reason=str(error))
+    made = {**vars(proof), "passes": tuple(passes), "seconds": time.perf_counter() - began}
+    return Proof(**made)
+
+
+def input_shapes(model: Model) -> dict[str, tuple[int, ...]]:
+    """Shapes of the inputs whose dimensions are all numbers, by name."""
+    types = {value.name: value.type for value in fed_inputs(model)}
+    return {
+        name: tuple(int(dim) for dim in type_.shape or () if isinstance(dim, int))
+        for name, type_ in types.items()
+        if isinstance(type_, TensorType) and type_.is_static
+    }
+
+
+def reshaped_inputs(model: Model, start: int, end: int) -> dict[str, str]:
+    """Inputs whose dimensions are other numbers at `end` than at `start`, so that no input fits both; name -> how."""
+    with at_mark(model.journal, end):
+        after = {value.name: value.shape for value in fed_inputs(model)}
+    with at_mark(model.journal, start):
+        before = {value.name: value.shape for value in fed_inputs(model)}
+    changed = {}
+    for name, shape in before.items():
+        pairs = zip(shape or (), after.get(name) or (), strict=False)
+        if any(isinstance(old, int) and isinstance(new, int) and old != new for old, new in pairs):
+            changed[name] = f"{list(shape or ())} to {list(after.get(name) or ())}"
+    return changed
+
+
+class _Trial:
+    """One run of before against after."""
+
+    def __init__(self, model: Model, start: int, end: int) -> None:
+        self.model = model
+        self.start = start
+        self.end = end
+        self.worst = 0.0
+        self.worst_value = ""
+        self.unstable: dict[str, str] = {}
+        self.faults: dict[str, Fault] = {}
+        self.outputs = [value.name for value in model.graph.outputs]
+
+    def run(self) -> Proof:
+        changed = reshaped_inputs(self.model, self.start, self.end)
+        if changed:
+            name, how = next(iter(changed.items()))
+            raise ExecutionError(f"input {name!r} was changed from {how}: before and after take no common input")
+        specs, session = self._fitting_inputs()
+        names, constants = self._border()
+        before_outputs: list[dict[str, Any]] = []
+        chunks = self._chunks(names)
+        for index, chunk in enumerate(chunks):
+            before = session if not chunk and index == 0 else self._open(self.start, [*chunk])
+            after = self._open_after([name for name in chunk if name not in constants])
+            if after is None:
+                break
+            for seed in SEEDS:
+                found = before.run(draw(specs, seed))
+                if index == 0:
+                    before_outputs.append({name: found[name] for name in self.outputs})
+                judged = [*self.outputs, *chunk] if index == 0 else chunk
+                if not self._judge(before, after, found, constants, judged, specs, seed):
+                    break
+        faults = tuple(self.faults.values())
+        return Proof(
+            ProofVerdict.FAILED if faults else ProofVerdict.PROVEN,
+            reason=self._sizes_note(specs),
+            engine=session.engine,
+            inputs=len(SEEDS),
+            values=len(set(self.outputs) | set(names)),
+            worst=self.worst,
+            worst_value=self.worst_value,
+            proves_nothing=() if faults else self._unreactive(session, specs, before_outputs),
+            unstable=self.unstable,
+            faults=faults,
+        )
+
+    def _open(self, mark: int, extra: Sequence[str], *, optimize: bool = False) -> Session:
+        with at_mark(self.model.journal, mark):
+            return open_session(self.model, extra, optimize=optimize)
+
+    def _open_after(self, extra: Sequence[str]) -> Session | None:
+        """The rewritten model; None where it cannot even be loaded, which is a fault of the rewrite."""
+        try:
+            return self._open(self.end, extra)
+        except ExecutionError as error:
+            self.faults[""] = Fault("", "", f"the result cannot be run: {error}", float("inf"))
+            return None
+
+    def _fitting_inputs(self) -> tuple[list[InputSpec], Session]:
+        """Inputs that the model before the stretch can be run on, and that model."""
+        journal = self.model.journal
+        with at_mark(journal, self.end):
+            shapes = input_shapes(self.model)
+        session = self._open(self.start, ())
+        with at_mark(journal, self.start):
+            free = has_free_dims(self.model) and len(shapes) < len(fed_inputs(self.model))
+            choices = [input_specs(self.model, shapes, size) for size in (FREE_SIZES if free else FREE_SIZES[:1])]
+        self.free = free
+        problem: ExecutionError | None = None
+        for specs in choices:
+            try:
+                session.run(draw(specs, SEEDS[0]))
+                return specs, session
+            except ExecutionError as error:  # noqa: PERF203  (at most a handful)
+                problem = problem or error
+        assert problem is not None
+        raise problem
+
+    def _sizes_note(self, specs: Sequence[InputSpec]) -> str:
+        if not self.free:
+            return ""
+        return "open dimensions were run at " + ", ".join(f"{spec.name} {list(spec.shape)}" for spec in specs)
+
+    def _border(self) -> tuple[list[str], dict[str, Array]]:
+        """Names of values to compare, in the order of the graph, and the data of those that are constants now."""
+        journal = self.model.journal
+        with at_mark(journal, self.start):
+            before = {name for name, value in self.model.graph.values.items() if value.producer is not None}
+        with at_mark(journal, self.end):
+            touched = touched_values(self.model, journal.since(self.start))
+            made = {v.name: v for node in self.model.graph for v in node.outputs if v.name in before and _is_plain(v)}
+            names = [name for name, value in made.items() if value in touched or touched.everything]
+            stored = [(v.name, v.constant) for v in touched.values if v.producer is None and v.name in before]
+            constants = {name: data.numpy() for name, data in stored if data is not None and data.dtype.is_native}
+            self.makers = {name: value.producer.name for name, value in made.items() if value.producer is not None}
+        outputs = set(self.outputs)
+        return [name for name in [*names, *constants] if name not in outputs], constants
+
+    def _chunks(self, names: Sequence[str]) -> list[list[str]]:
+        chunks: list[list[str]] = [[]]
+        room = CHUNK_BYTES
+        for name in names:
+            value = self.model.graph.values.get(name)
+            need = _bytes_of(value)
+            if need > room and chunks[-1]:
+                chunks.append([])
+                room = CHUNK_BYTES
+            chunks[-1].append(name)
+            room -= need
+        return chunks
+
+    def _judge(
+        self,
+        before: Session,
+        after: Session,
+        found: Mapping[str, Any],
+        constants: Mapping[str, Array],
+        names: Sequence[str],
+        specs: Sequence[InputSpec],
+        seed: int,
+    ) -> bool:
+        """Compare one set of results; False where the rewritten model could not be run."""
+        feeds = draw(list(specs), seed)
+        try:
+            results: Mapping[str, Any] = {**after.run(feeds), **constants}
+        except ExecutionError as error:
+            self.faults[""] = Fault("", "", f"the result cannot be run: {error}", float("inf"))
+            return False
+        doubtful = []
+        for name in names:
+            judged = compare_any(found[name], results[name])
+            self._keep_worst(name, judged)
+            if not judged.same:
+                doubtful.append(name)
+        if doubtful:
+            probes = self._probes(before, feeds, doubtful)
+            for name in doubtful:
+                self._record(name, compare_any(found[name], results[name], [probe[name] for probe in probes]))
+        return True
+
+    def _keep_worst(self, name: str, judged: Comparison) -> None:
+        if judged.same and judged.error > self.worst:
+            self.worst, self.worst_value = judged.error, name
+
+    def _record(self, name: str, judged: Comparison) -> None:
+        self._keep_worst(name, judged)
+        if judged.verdict is Verdict.UNSTABLE:
+            self.unstable[name] = judged.reason
+        elif judged.verdict is Verdict.DIFFERENT and name not in self.faults:
+            self.faults[name] = Fault(name, self.makers.get(name, ""), judged.reason, judged.error)
+
+    def _probes(self, before: Session, feeds: Mapping[str, Array], names: Sequence[str]) -> list[dict[str, Any]]:
+        """What float noise alone makes of the values: inputs off by a few ulp, and kernels in another order."""
+        probes = [before.run(_nudged(feeds, seed)) for seed in (0, 1)]
+        extra = [name for name in names if name not in self.outputs]
+        with suppress(ExecutionError):  # then the nudged inputs have to do
+            probes.append(self._open(self.start, extra, optimize=True).run(feeds))
+        return probes
+
+    def _unreactive(
+        self, session: Session, specs: Sequence[InputSpec], results: Sequence[Mapping[str, Any]]
+    ) -> tuple[str, ...]:
+        """Outputs that are the same whatever goes in, or hold no finite number."""
+        results = list(results)
+        doubtful = [name for name in self.outputs if _says_nothing([result[name] for result in results])]
+        for seed in MORE_SEEDS if doubtful and specs else ():
+            results.append(session.run(draw(list(specs), seed)))
+            doubtful = [name for name in doubtful if _says_nothing([result[name] for result in results])]
+        return tuple(doubtful)
+
+
+class Touched:
+    """The values of the main graph that a stretch of edits may have changed. `everything`: all of them."""
+
+    def __init__(self) -> None:
+        self.values: dict[Value, None] = {}
+        self.everything = False
+
+    def __contains__(self, value: Value) -> bool:
+        return value in self.values
+
+    def add_node(self, node: Node, main: Graph) -> None:
+        """The outputs of the node, or of the node of the main graph that it is nested in."""
+        outer = _outermost(node)
+        if outer is not None and outer.graph is main:
+            self.values.update(dict.fromkeys(outer.outputs))
+
+
+def touched_values(model: Model, edits: Iterable[Edit]) -> Touched:
+    """What these edits, which are in force, may have changed."""
+    touched = Touched()
+    for edit in edits:
+        target = edit.target
+        if edit.kind == "model":
+            touched.everything |= edit.new[0] in ("opset_imports", "functions")
+        elif isinstance(target, Node) and edit.kind not in ("name", "extra", "origin", "move"):
+            touched.add_node(target, model.graph)
+        elif isinstance(target, Value) and edit.kind != "type":
+            touched.values[target] = None
+            for user in target.users:
+                touched.add_node(user, model.graph)
+        elif isinstance(target, Graph) and target.owner is not None:
+            touched.add_node(target.owner, model.graph)
+    return touched
+
+
+def _outermost(node: Node) -> Node | None:
+    while node.graph is not None and node.graph.owner is not None:
+        node = node.graph.owner
+    return node if node.graph is not None else None
+
+
+def _is_plain(value: Value) -> bool:
+    """Whether it is, or may be, a tensor that numpy can hold."""
+    type_ = value.type
+    if type_ is None:
+        return True
+    return isinstance(type_, TensorType) and (type_.dtype.is_native or type_.dtype in (DType.STRING, DType.UNDEFINED))
+
+
+def _bytes_of(value: Value | None) -> int:
+    """Roughly what the value takes; a guess where its shape is not known."""
+    size = 1
+    for dim in (value.shape if value is not None else None) or (1 << 18,):
+        size *= dim if isinstance(dim, int) else 16
+    return size * 4
+
+
+def compare_any(before: Any, after: Any, probes: Sequence[Any] = ()) -> Comparison:
+    """Compare what ONNX Runtime returns: an array, or lists and dictionaries of arrays and numbers."""
+    import numpy as np
+
+    if isinstance(before, (list, dict)):
+        parts = _parts(before), _parts(after)
+        if len(parts[0]) != len(parts[1]):
+            return Comparison(Verdict.DIFFERENT, float("inf"), f"{len(parts[0])} items became {len(parts[1])}")
+        found = [compare_any(one, other) for one, other in zip(*parts, strict=True)]
+        return max(found, key=lambda one: (not one.same, one.error), default=Comparison(Verdict.SAME))
+    return compare(np.asarray(before), np.asarray(after), [np.asarray(probe) for probe in probes])
+
+
+def _parts(item: Any) -> list[Any]:
+    import numpy as np
+
+    if isinstance(item, dict):
+        return [np.asarray(list(item), object), *item.values()]
+    return list(item) if isinstance(item, list) else [item]
+
+
+def _nudged(feeds: Mapping[str, Array], seed: int) -> dict[str, Array]:
+    """The inputs, floats off by a few ulp."""
+    import numpy as np
+
+    rng = np.random.default_rng(seed)
+    nudged = {}
+    for name, array in feeds.items():
+        if array.dtype.kind == "f":
+            step = 2 * np.finfo(array.dtype).eps
+            array = (array * (1 + step * rng.choice((-1, 1), array.shape))).astype(array.dtype)
+        nudged[name] = array
+    return nudged
+
+
+def _says_nothing(results: Sequence[Any]) -> bool:
+    import numpy as np
+
+    first = results[0]
+    if isinstance(first, np.ndarray) and first.dtype.kind == "f" and not np.isfinite(first).any():
+        return True
+    return all(compare_any(first, other).error == 0 for other in results[1:])
