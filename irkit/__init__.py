@@ -17,6 +17,9 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from irkit.attributes import Attr as Attr, AttrKind as AttrKind
+    from irkit.channels.apply import apply_plan as apply_plan
+    from irkit.channels.cost import Cost as Cost, layer_costs as layer_costs, total_cost as total_cost
+    from irkit.channels.plan import Exclude as Exclude, Plan as Plan, plan_channels as plan_channels
     from irkit.diagnostics import Finding as Finding, Location as Location, Report as Report, Severity as Severity
     from irkit.errors import (
         GraphError as GraphError,
@@ -26,8 +29,31 @@ if TYPE_CHECKING:
         OptionError as OptionError,
         PassError as PassError,
     )
+    from irkit.identities import (
+        constant_integers as constant_integers,
+        identity_source as identity_source,
+        permutation as permutation,
+    )
+    from irkit.inlining import (
+        called_function as called_function,
+        called_functions as called_functions,
+        inline_call as inline_call,
+    )
     from irkit.ir import Graph as Graph, Node as Node, NodeExtra as NodeExtra, Use as Use, Value as Value
     from irkit.model import Function as Function, Model as Model
+    from irkit.ops import (
+        is_commutative as is_commutative,
+        is_deterministic as is_deterministic,
+        schema as schema,
+        schema_of as schema_of,
+    )
+    from irkit.opsets.converter import (
+        OLDEST_OPSET as OLDEST_OPSET,
+        convert_node as convert_node,
+        needs_conversion as needs_conversion,
+        newest_opset as newest_opset,
+    )
+    from irkit.opsets.step import ConversionError as ConversionError
     from irkit.pass_base import Context as Context, Effect as Effect, Pass as Pass, define_pass as define_pass
     from irkit.tensor import SparseTensor as SparseTensor, Tensor as Tensor
     from irkit.text import parse_model as parse_model, print_graph as print_graph, print_model as print_model
@@ -43,10 +69,18 @@ if TYPE_CHECKING:
 
 _MODULES = {
     "attributes": ["Attr", "AttrKind"],
+    "channels.apply": ["apply_plan"],
+    "channels.cost": ["Cost", "layer_costs", "total_cost"],
+    "channels.plan": ["Exclude", "Plan", "plan_channels"],
     "diagnostics": ["Finding", "Location", "Report", "Severity"],
     "errors": ["GraphError", "InputError", "IrkitError", "ModelError", "OptionError", "PassError"],
+    "identities": ["constant_integers", "identity_source", "permutation"],
+    "inlining": ["called_function", "called_functions", "inline_call"],
     "ir": ["Graph", "Node", "NodeExtra", "Use", "Value"],
     "model": ["Function", "Model"],
+    "ops": ["is_commutative", "is_deterministic", "schema", "schema_of"],
+    "opsets.converter": ["OLDEST_OPSET", "convert_node", "needs_conversion", "newest_opset"],
+    "opsets.step": ["ConversionError"],
     "pass_base": ["Context", "Effect", "Pass", "define_pass"],
     "tensor": ["SparseTensor", "Tensor"],
     "text": ["parse_model", "print_graph", "print_model"],

@@ -1,0 +1,56 @@
+"""Bodies that ONNX itself gives for operators: what the operator computes, written in simpler ones."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import onnx
+import onnx.helper
+
+from irkit.ir import Node
+from irkit.model import Function
+from irkit.onnx.proto import node_proto, type_proto
+from irkit.onnx.reader import loads
+from irkit.onnx.schema import find_schema
+
+
+def official_function(node: Node, version: int) -> Function | None:
+    """The body of a node's operator as a function that the node can call; None where ONNX has none for it.
+
+    Args:
+        node: a node of ONNX's own domain. Many bodies are made for its attributes and the types of its inputs; where such a
+            type is not known there is no body.
+        version: version of the operator set it is written in. What the body is written in is `Function.opset_imports`.
+    """
+    schema = find_schema(node.op, "", version)
+    if schema is None or not schema.has_function:
+        return None
+    found = _plain_body(schema.handle) or _body_for(schema.handle, node)
+    if found is None or not found.node:
+        return None
+    found.name, found.domain = node.op, "ai.onnx.functions"
+    imports = [onnx.helper.make_opsetid(found.domain, 1), *found.opset_import]
+    model = onnx.ModelProto(ir_version=8, functions=[found], opset_import=imports, graph=onnx.GraphProto(name="none"))
+    return next(iter(loads(model.SerializeToString()).functions.values()))
+
+
+def _plain_body(schema: Any) -> onnx.FunctionProto | None:
+    versions = schema.function_opset_versions
+    body: onnx.FunctionProto | None = schema.get_function_with_opset_version(min(versions)) if versions else None
+    return body
+
+
+def _body_for(schema: Any, node: Node) -> onnx.FunctionProto | None:
+    versions = schema.context_dependent_function_opset_versions
+    if not versions:
+        return None
+    types = [value.type if value is not None else None for value in node.inputs]
+    if any(type is None for type, value in zip(types, node.inputs, strict=True) if value is not None):
+        return None
+    encoded = [type_proto(type).SerializeToString() if type is not None else b"" for type in types]
+    data = schema.get_context_dependent_function_with_opset_version(
+        min(versions), node_proto(node).SerializeToString(), encoded
+    )
+    body = onnx.FunctionProto()
+    body.ParseFromString(data)
+    return body
