@@ -39,13 +39,22 @@ class Encoder:
         opset: version of ONNX's own operator set; 0 for none, then splats are written out.
         ir_version: below 4, initializers are listed among the inputs.
         place: decides where the data of initializers goes.
+        outputs: what the main graph is to give instead of its own outputs.
     """
 
-    def __init__(self, roots: Iterable[Graph] = (), opset: int = 0, ir_version: int = 8, place: Placer | None = None) -> None:
+    def __init__(
+        self,
+        roots: Iterable[Graph] = (),
+        opset: int = 0,
+        ir_version: int = 8,
+        place: Placer | None = None,
+        outputs: Iterable[Value] | None = None,
+    ) -> None:
         self._roots = list(roots)
         self._opset = opset
         self._ir_version = ir_version
         self._place = place
+        self._outputs = None if outputs is None else list(outputs)
         self._known: dict[Value | None, bytes] = {None: b"\x0a\x00"}
         self._ops: dict[str, bytes] = {}
         self._taken: set[str] | None = None
@@ -59,7 +68,7 @@ class Encoder:
         if model.model_version or 5 in extra.present:
             out.add(wire.integer(5, model.model_version))
         out.add(_text(6, model.doc, extra.present))
-        out.message(7, self.graph(model.graph))
+        out.message(7, self.graph(model.graph, self._outputs))
         out.add(_opsets(8, model.opset_imports, extra) + wire.entries(14, model.metadata.items()))
         _rest(out, extra, range(25))
         for function in model.functions.values():
@@ -88,8 +97,9 @@ class Encoder:
         _rest(out, extra, range(1 << 29))
         return out
 
-    def graph(self, graph: Graph) -> Chunks:
-        """The GraphProto."""
+    def graph(self, graph: Graph, outputs: Iterable[Value] | None = None) -> Chunks:
+        """The GraphProto; with these outputs, where given."""
+        outputs = graph.outputs if outputs is None else outputs
         extra = graph.extra if isinstance(graph.extra, GraphExtra) else GraphExtra()
         splats = [value for value in graph.initializers.values() if self._is_node(value)]
         for value in (*graph.inputs, *graph.initializers.values()):
@@ -103,8 +113,8 @@ class Encoder:
             out.message(5, encode_tensor(tensor, name))
         out.add(_text(10, graph.doc, extra.present))
         out.add(b"".join([blob(11, info) for info in self._inputs(graph, extra, set(splats), shapes)]))
-        out.add(b"".join([blob(12, _output_info(value, extra)) for value in graph.outputs]))
-        out.add(b"".join([blob(13, info) for info in _infos(graph, {*graph.inputs, *graph.outputs})]))
+        out.add(b"".join([blob(12, _output_info(value, extra)) for value in outputs]))
+        out.add(b"".join([blob(13, info) for info in _infos(graph, {*graph.inputs, *outputs})]))
         out.add(b"".join([blob(14, _annotation(item)) for item in extra.annotations if _stands(item, graph)]))
         for value in graph.initializers.values():
             if isinstance(value.initializer, SparseTensor):
