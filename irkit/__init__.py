@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     )
     from irkit.opsets.step import ConversionError as ConversionError
     from irkit.pass_base import Context as Context, Effect as Effect, Pass as Pass, define_pass as define_pass
+    from irkit.structure import difference as difference, equal as equal, structural_hash as structural_hash
     from irkit.tensor import SparseTensor as SparseTensor, Tensor as Tensor
     from irkit.text import parse_model as parse_model, print_graph as print_graph, print_model as print_model
     from irkit.types import (
@@ -66,6 +67,7 @@ if TYPE_CHECKING:
         SparseTensorType as SparseTensorType,
         TensorType as TensorType,
     )
+    from irkit.verifier import verify as verify
 
 _MODULES = {
     "attributes": ["Attr", "AttrKind"],
@@ -82,11 +84,13 @@ _MODULES = {
     "opsets.converter": ["OLDEST_OPSET", "convert_node", "needs_conversion", "newest_opset"],
     "opsets.step": ["ConversionError"],
     "pass_base": ["Context", "Effect", "Pass", "define_pass"],
+    "structure": ["difference", "equal", "structural_hash"],
     "tensor": ["SparseTensor", "Tensor"],
     "text": ["parse_model", "print_graph", "print_model"],
     "types": [
         "DType", "MapType", "OpaqueType", "OptionalType", "SequenceType", "SparseTensorType", "TensorType",
     ],
+    "verifier": ["verify"],
 }  # fmt: skip
 
 _HOME = {name: f"irkit.{module}" for module, names in _MODULES.items() for name in names}

@@ -45,17 +45,17 @@ def print_model(model: Model, *, weights: Weights = "hash", types: bool = True, 
         types: whether types of values inside of graphs are printed; those of inputs and outputs always are.
         origins: whether the origins of nodes are printed where they are not just the node's own name.
     """
-    return _Printer(weights, types, origins).model(model)
+    return Printer(weights, types, origins).model(model)
 
 
 def print_graph(graph: Graph, *, weights: Weights = "hash", types: bool = True, origins: bool = True) -> str:
     """One graph in text form; see `print_model`."""
-    return "\n".join(_Printer(weights, types, origins).graph(graph, "graph", "")) + "\n"
+    return "\n".join(Printer(weights, types, origins).graph(graph, "graph", "")) + "\n"
 
 
 def print_node(node: Node) -> str:
     """One node on one line, with types and with large tensors and nested graphs elided."""
-    return _Printer("elide", True, False, nested=False).node(node, "")
+    return Printer("elide", True, False, nested=False).node(node, "")
 
 
 @lru_cache(maxsize=4096)
@@ -92,7 +92,9 @@ def _dict_text(mapping: Mapping[str, str]) -> str:
     return "{" + ", ".join(f"{quote(key)}: {quote(mapping[key])}" for key in sorted(mapping)) + "}"
 
 
-class _Printer:
+class Printer:
+    """Prints models; see `print_model` for the arguments. `nested` False leaves the bodies of nested graphs out."""
+
     def __init__(self, weights: Weights, types: bool, origins: bool, nested: bool = True) -> None:
         self.weights = weights
         self.types = types
@@ -100,12 +102,14 @@ class _Printer:
         self.nested = nested
 
     def model(self, model: Model) -> str:
+        """The whole model."""
         parts = ["\n".join(self.header(model))]
         parts += ["\n".join(self.function(function)) for function in model.functions.values()]
         parts.append("\n".join(self.graph(model.graph, "graph", "")))
         return "\n\n".join(part for part in parts if part) + "\n"
 
     def header(self, model: Model) -> Iterator[str]:
+        """What stands before the graphs, line by line."""
         if model.ir_version != DEFAULT_IR_VERSION:
             yield f"ir_version {model.ir_version}"
         yield from (f"opset {self.opset(domain, version)}" for domain, version in sorted(model.opset_imports.items()))
@@ -122,9 +126,11 @@ class _Printer:
 
     @staticmethod
     def opset(domain: str, version: int) -> str:
+        """An import of an operator set, without its keyword."""
         return f"{word(domain)} {version}" if domain else str(version)
 
     def function(self, function: Function) -> Iterator[str]:
+        """A function, line by line."""
         head = f"function {_op_text(function.domain, function.name)}"
         attributes = [word(name) for name in function.attributes]
         attributes += [self.attr(attr, "") for attr in function.defaults]
@@ -139,48 +145,72 @@ class _Printer:
         return self.graph(function.graph, head, "", tail)
 
     def graph(self, graph: Graph, head: str, indent: str, tail: str = "") -> Iterator[str]:
-        if head == "graph" and graph.name != "graph":
-            head += f" {word(graph.name)}"
+        """A graph, line by line."""
+        if head == "graph" and (name := self.graph_name(graph)) != "graph":
+            head += f" {word(name)}"
         inputs = ", ".join(self.typed(value) for value in graph.inputs)
-        own = (value.graph is graph and not value.is_graph_input for value in graph.outputs)
         outputs = ", ".join(
-            self.typed(value) if typed else f"%{bare(value.name)}"
-            for value, typed in zip(graph.outputs, own, strict=True)
+            self.typed(value) if value.graph is graph and not value.is_graph_input else self.ref(value)
+            for value in graph.outputs
         )
         tail += f" !doc {quote(graph.doc)}" if graph.doc else ""
         tail += f" !metadata {_dict_text(graph.metadata)}" if graph.metadata else ""
         yield f"{head}({inputs}) -> ({outputs}){tail} {{"
         inner = indent + "  "
-        for value in graph.initializers.values():
-            assert value.initializer is not None
-            yield f"{inner}{self.typed(value)} = {self.constant(value.initializer)}"
-        for node in graph:
-            yield inner + self.node(node, inner)
+        for item in self.body(graph):
+            yield inner + (self.initializer(item) if isinstance(item, Value) else self.node(item, inner))
         yield indent + "}"
 
+    def body(self, graph: Graph) -> Iterator[Value | Node]:
+        """Initializers and nodes in the order they are printed in."""
+        yield from graph.initializers.values()
+        yield from graph
+
+    def initializer(self, value: Value) -> str:
+        """A stored constant."""
+        assert value.initializer is not None
+        return f"{self.typed(value)} = {self.constant(value.initializer)}"
+
+    def ref(self, value: Value) -> str:
+        """A value where it is made or read."""
+        return f"%{bare(value.name)}"
+
+    def graph_name(self, graph: Graph) -> str:
+        """What to call a graph."""
+        return graph.name
+
+    def node_name(self, node: Node) -> str:
+        """What to call a node; "" for nothing."""
+        return node.name
+
     def typed(self, value: Value) -> str:
-        text = f"%{bare(value.name)}"
+        """A value with its type, where that is known."""
+        text = self.ref(value)
         return f"{text}: {type_text(value.type)}" if value.type is not None else text
 
     def output(self, value: Value) -> str:
+        """A value where a node makes it."""
         if not value.name:
             return "_"
         graph = value.graph
         in_signature = value.is_graph_output and graph is not None and value in graph.outputs
-        return self.typed(value) if self.types and not in_signature else f"%{bare(value.name)}"
+        return self.typed(value) if self.types and not in_signature else self.ref(value)
 
     def node(self, node: Node, indent: str) -> str:
+        """A node; graphs in its attributes make it several lines."""
         outputs = ", ".join([self.output(value) for value in node.outputs])
-        inputs = ", ".join(["_" if value is None else f"%{bare(value.name)}" for value in node.inputs])
+        inputs = ", ".join(["_" if value is None else self.ref(value) for value in node.inputs])
         line = f"{outputs}{' = ' if outputs else ''}{_op_text(node.domain, node.op)}({inputs})"
         attrs = node.attrs
         if attrs:
             line += " {" + ", ".join([self.attr(attrs[name], indent) for name in sorted(attrs)]) + "}"
-        if node.name:
-            line += f" @{bare(node.name)}"
+        name = self.node_name(node)
+        if name:
+            line += f" @{bare(name)}"
         return line + self.marks(node)
 
     def marks(self, node: Node) -> str:
+        """What a node carries besides its computation."""
         extra = node.extra
         text = f" !overload {quote(extra.overload)}" if extra.overload else ""
         if self.origins and node.origin != ((node.name,) if node.name else ()):
@@ -192,11 +222,13 @@ class _Printer:
         return text + (f' !unknown x"{extra.unknown.hex()}"' if extra.unknown else "")
 
     def attr(self, attr: Attr, indent: str) -> str:
+        """An attribute with its name."""
         if attr.ref:
             return f"{word(attr.name)}=@{bare(attr.ref)}: {attr.kind.name.lower()}"
         return f"{word(attr.name)}={self.attr_value(attr.kind, attr.value, indent)}"
 
     def attr_value(self, kind: AttrKind, value: Any, indent: str) -> str:
+        """The value of an attribute."""
         single = SINGLE.get(kind)
         if single is not None:
             items = [self.attr_value(single, item, indent) for item in value]
@@ -219,6 +251,7 @@ class _Printer:
         return "undefined()"
 
     def constant(self, data: Tensor | SparseTensor) -> str:
+        """Constant data, without its type."""
         if isinstance(data, SparseTensor):
             dense = type_text(TensorType(data.dtype, data.shape))
             parts = [self.attr_value(AttrKind.TENSOR, part, "") for part in (data.values, data.indices)]
