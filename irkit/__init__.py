@@ -16,7 +16,18 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from irkit.affine import (
+        ARITHMETIC_OPS as ARITHMETIC_OPS,
+        LINEAR_OPS as LINEAR_OPS,
+        Affine as Affine,
+        BatchNorm as BatchNorm,
+        Linear as Linear,
+        read_arithmetic as read_arithmetic,
+        read_batchnorm as read_batchnorm,
+        read_linear as read_linear,
+    )
     from irkit.attributes import Attr as Attr, AttrKind as AttrKind
+    from irkit.builder import Builder as Builder
     from irkit.channels.apply import apply_plan as apply_plan
     from irkit.channels.cost import Cost as Cost, layer_costs as layer_costs, total_cost as total_cost
     from irkit.channels.plan import Exclude as Exclude, Plan as Plan, plan_channels as plan_channels
@@ -40,6 +51,7 @@ if TYPE_CHECKING:
         inline_call as inline_call,
     )
     from irkit.ir import Graph as Graph, Node as Node, NodeExtra as NodeExtra, Use as Use, Value as Value
+    from irkit.matcher import Match as Match
     from irkit.model import Function as Function, Model as Model
     from irkit.ops import (
         is_commutative as is_commutative,
@@ -47,6 +59,15 @@ if TYPE_CHECKING:
         schema as schema,
         schema_of as schema_of,
     )
+    from irkit.onnx.interop import (
+        from_graphsurgeon as from_graphsurgeon,
+        from_proto as from_proto,
+        to_graphsurgeon as to_graphsurgeon,
+        to_networkx as to_networkx,
+        to_proto as to_proto,
+    )
+    from irkit.onnx.reader import load as load, loads as loads
+    from irkit.onnx.writer import dumps as dumps, save as save
     from irkit.opsets.converter import (
         OLDEST_OPSET as OLDEST_OPSET,
         convert_node as convert_node,
@@ -55,6 +76,16 @@ if TYPE_CHECKING:
     )
     from irkit.opsets.step import ConversionError as ConversionError
     from irkit.pass_base import Context as Context, Effect as Effect, Pass as Pass, define_pass as define_pass
+    from irkit.pattern import OpPattern as OpPattern, Pattern as Pattern, PatternOps as PatternOps
+    from irkit.rewriter import (
+        Refusal as Refusal,
+        RewritePass as RewritePass,
+        Rule as Rule,
+        apply_rules as apply_rules,
+        find as find,
+        refuse as refuse,
+        rewrite as rewrite,
+    )
     from irkit.structure import difference as difference, equal as equal, structural_hash as structural_hash
     from irkit.tensor import SparseTensor as SparseTensor, Tensor as Tensor
     from irkit.text import parse_model as parse_model, print_graph as print_graph, print_model as print_model
@@ -70,7 +101,11 @@ if TYPE_CHECKING:
     from irkit.verifier import verify as verify
 
 _MODULES = {
+    "affine": [
+        "ARITHMETIC_OPS", "LINEAR_OPS", "Affine", "BatchNorm", "Linear", "read_arithmetic", "read_batchnorm", "read_linear",
+    ],
     "attributes": ["Attr", "AttrKind"],
+    "builder": ["Builder"],
     "channels.apply": ["apply_plan"],
     "channels.cost": ["Cost", "layer_costs", "total_cost"],
     "channels.plan": ["Exclude", "Plan", "plan_channels"],
@@ -79,11 +114,17 @@ _MODULES = {
     "identities": ["constant_integers", "identity_source", "permutation"],
     "inlining": ["called_function", "called_functions", "inline_call"],
     "ir": ["Graph", "Node", "NodeExtra", "Use", "Value"],
+    "matcher": ["Match"],
     "model": ["Function", "Model"],
     "ops": ["is_commutative", "is_deterministic", "schema", "schema_of"],
+    "onnx.interop": ["from_graphsurgeon", "from_proto", "to_graphsurgeon", "to_networkx", "to_proto"],
+    "onnx.reader": ["load", "loads"],
+    "onnx.writer": ["dumps", "save"],
     "opsets.converter": ["OLDEST_OPSET", "convert_node", "needs_conversion", "newest_opset"],
     "opsets.step": ["ConversionError"],
     "pass_base": ["Context", "Effect", "Pass", "define_pass"],
+    "pattern": ["OpPattern", "Pattern", "PatternOps"],
+    "rewriter": ["Refusal", "RewritePass", "Rule", "apply_rules", "find", "refuse", "rewrite"],
     "structure": ["difference", "equal", "structural_hash"],
     "tensor": ["SparseTensor", "Tensor"],
     "text": ["parse_model", "print_graph", "print_model"],

@@ -22,7 +22,6 @@ from irkit.onnx.tensors import (
     decode_tensor,
     encode_sparse,
     encode_tensor,
-    mapping,
 )
 from irkit.onnx.typeinfo import decode_type, encode_type
 from irkit.onnx.wire import Buffer, Chunks, Field, Span, fields
@@ -37,7 +36,7 @@ GraphEncoder: TypeAlias = "Callable[[Graph], Chunks]"
 class LazyAttrs:
     """The attributes of a node as encoded: `raw` holds their fields, tags included.
 
-    Equal bytes share one object, and so one decoded mapping: neither attributes nor the mapping are ever changed in place.
+    Equal bytes share one object, and so one decoded mapping: neither attributes nor mapping are ever changed in place.
     """
 
     __slots__ = ("_origin", "decoded", "raw")
@@ -174,7 +173,7 @@ _DECODERS: dict[int, Callable[[Buffer, Field, Origin, GraphDecoder], list[Any]]]
     14: _type, 15: _type, 22: _sparse, 23: _sparse,
 }  # fmt: skip
 
-_FIELD_OF = {
+_FIELD_OF: dict[int, int] = {
     AttrKind.FLOAT: 2, AttrKind.INT: 3, AttrKind.STRING: 4, AttrKind.TENSOR: 5, AttrKind.GRAPH: 6, AttrKind.FLOATS: 7,
     AttrKind.INTS: 8, AttrKind.STRINGS: 9, AttrKind.TENSORS: 10, AttrKind.GRAPHS: 11, AttrKind.TYPE: 14,
     AttrKind.TYPES: 15, AttrKind.SPARSE_TENSOR: 22, AttrKind.SPARSE_TENSORS: 23,
@@ -185,7 +184,7 @@ _PLURAL = frozenset({
     AttrKind.SPARSE_TENSORS,
 })  # fmt: skip
 
-_DEFAULTS = {AttrKind.FLOAT: 0.0, AttrKind.INT: 0, AttrKind.STRING: ""}
+_DEFAULTS: dict[int, Any] = {AttrKind.FLOAT: 0.0, AttrKind.INT: 0, AttrKind.STRING: ""}
 """What protobuf reads where the field of a value is left out."""
 
 
@@ -241,6 +240,6 @@ def _put_types(out: Chunks, number: int, values: Any, graph: GraphEncoder) -> No
 _ENCODERS: dict[AttrKind, Callable[[Chunks, int, Any, GraphEncoder], None]] = {
     AttrKind.FLOAT: _put_floats, AttrKind.FLOATS: _put_floats, AttrKind.INT: _put_ints, AttrKind.INTS: _put_ints,
     AttrKind.STRING: _put_strings, AttrKind.STRINGS: _put_strings, AttrKind.TENSOR: _put_tensors,
-    AttrKind.TENSORS: _put_tensors, AttrKind.GRAPH: _put_graphs, AttrKind.GRAPHS: _put_graphs, AttrKind.TYPE: _put_types,
-    AttrKind.TYPES: _put_types, AttrKind.SPARSE_TENSOR: _put_sparse, AttrKind.SPARSE_TENSORS: _put_sparse,
+    AttrKind.TENSORS: _put_tensors, AttrKind.GRAPH: _put_graphs, AttrKind.GRAPHS: _put_graphs,
+    AttrKind.TYPE: _put_types, AttrKind.TYPES: _put_types, AttrKind.SPARSE_TENSOR: _put_sparse, AttrKind.SPARSE_TENSORS: _put_sparse,
 }  # fmt: skip

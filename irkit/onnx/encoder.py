@@ -1,4 +1,4 @@
-"""Nodes, graphs, functions and models to the wire format. Fields go out in the order of their numbers, as protobuf does."""
+"""Nodes, graphs, functions and models to the wire format. Fields go out in the order of their numbers, as in protobuf."""
 
 from __future__ import annotations
 
@@ -165,13 +165,12 @@ class Encoder:
     def _node(self, node: Node) -> Chunks:
         parts = [self._known[value] for value in node.inputs]
         parts += [b"\x12" + self._enter(value) for value in node.outputs]
-        if node.name:
-            parts.append(blob(3, node.name.encode()))
+        head, doc, rest = encode_extra(node._extra)
+        parts.append(head + wire.string(3, node.name))
         op = self._ops.get(node.op)
         if op is None:
             op = self._ops[node.op] = blob(4, node.op.encode())
         parts.append(op)
-        doc, rest = encode_extra(node._extra)  # type: ignore[arg-type]
         tail = doc + wire.string(7, node.domain) + rest
         attrs = self._attributes(node)
         if isinstance(attrs, bytes):
@@ -226,7 +225,8 @@ class Encoder:
         attr = Chunks(blob(1, b"value"))
         attr.message(5, fill)
         attr.add(wire.integer(20, 4))
-        node = Chunks(blob(1, shape.encode()) + blob(2, value.name.encode()) + blob(3, self._fresh(f"{value.name}_splat").encode()))
+        name = self._fresh(f"{value.name}_splat")
+        node = Chunks(wire.string(1, shape) + wire.string(2, value.name) + wire.string(3, name))
         node.add(blob(4, b"ConstantOfShape"))
         node.message(5, attr)
         out.message(1, node)
@@ -268,7 +268,8 @@ def _text(number: int, text: str, present: frozenset[int]) -> bytes:
 def _opsets(number: int, imports: Mapping[str, int], extra: ModelExtra) -> bytes:
     if imports == extra.opsets[0] and list(imports) == list(extra.opsets[0]):
         return extra.opsets[1]
-    return b"".join([blob(number, blob(1, name.encode()) + wire.integer(2, version)) for name, version in imports.items()])
+    pairs = imports.items()
+    return b"".join([blob(number, blob(1, name.encode()) + wire.integer(2, version)) for name, version in pairs])
 
 
 def _rest(out: Chunks, extra: ModelExtra, numbers: range) -> None:

@@ -34,6 +34,7 @@ class ExternalFiles:
 
         Args:
             entries: the `external_data` of the tensor: location, offset, length.
+            nbytes: how many its shape and type need.
             tensor: its name, for messages.
         """
         source = self._open(entries.get("location", ""), tensor)
@@ -60,7 +61,8 @@ class ExternalFiles:
     def _resolve(self, location: str, tensor: str) -> Path:
         if self._folder is None:
             raise ModelError(
-                f"the data of tensor {tensor!r} is in another file, {location!r}; load the model by its path, or give the folder"
+                f"the data of tensor {tensor!r} is in another file, {location!r}; "
+                "load the model by its path, or give the folder"
             )
         parts = {*PurePosixPath(location).parts, *PureWindowsPath(location).parts}
         absolute = PurePosixPath(location).is_absolute() or PureWindowsPath(location).anchor
@@ -68,8 +70,8 @@ class ExternalFiles:
         path = (folder / location).resolve() if "\0" not in location else folder
         if absolute or ".." in parts or path == folder or folder not in path.parents:
             raise ModelError(
-                f"tensor {tensor!r}: refused to read its data from {location!r}, which is no file inside the model's folder "
-                f"{folder}; put the file there"
+                f"tensor {tensor!r}: refused to read its data from {location!r}, "
+                f"which is no file inside the model's folder {folder}; put the file there"
             )
         return path
 

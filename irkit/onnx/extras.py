@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from irkit.ir import NodeExtra, Value
+from irkit.ir import Lazy, NodeExtra, Value
 from irkit.onnx import wire
 from irkit.onnx.typeinfo import TypeInfo
 from irkit.onnx.wire import Piece, fields
@@ -13,12 +13,16 @@ from irkit.tensor import SparseTensor, Tensor
 
 
 class LazyExtra:
-    """Rare fields of a NodeProto as encoded: `raw` holds the doc string, and what comes after the domain."""
+    """Rare fields of a NodeProto as encoded.
+
+    `raw` holds what goes before the name (an empty name that is spelled out), before the domain (doc string, an empty
+    domain) and after it.
+    """
 
     __slots__ = ("raw",)
 
-    def __init__(self, doc: bytes, rest: bytes) -> None:
-        self.raw = (doc, rest)
+    def __init__(self, raw: tuple[bytes, bytes, bytes]) -> None:
+        self.raw = raw
 
     def decode(self) -> NodeExtra:
         """The same, decoded."""
@@ -32,19 +36,20 @@ class LazyExtra:
             elif item.tag == 0x4A:
                 key, value = wire.entry(data, item.value, item.end)
                 metadata[key] = value
-            else:
+            elif item.tag not in (0x1A, 0x3A):
                 unknown += data[item.begin : item.end]
         return NodeExtra(texts[0x32], metadata, texts[0x42], unknown)
 
 
-def encode_extra(extra: NodeExtra | LazyExtra | None) -> tuple[bytes, bytes]:
-    """The fields of a NodeProto before and after the domain."""
+def encode_extra(extra: NodeExtra | Lazy | None) -> tuple[bytes, bytes, bytes]:
+    """The rare fields of a NodeProto, as `LazyExtra.raw` has them."""
     if extra is None:
-        return b"", b""
+        return b"", b"", b""
     if isinstance(extra, LazyExtra):
         return extra.raw
+    assert isinstance(extra, NodeExtra)
     rest = wire.string(8, extra.overload) + wire.entries(9, extra.metadata.items()) + extra.unknown
-    return wire.string(6, extra.doc), rest
+    return b"", wire.string(6, extra.doc), rest
 
 
 @dataclass

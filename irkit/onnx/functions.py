@@ -36,21 +36,20 @@ def official_function(node: Node, version: int) -> Function | None:
 
 def _plain_body(schema: Any) -> onnx.FunctionProto | None:
     versions = schema.function_opset_versions
-    body: onnx.FunctionProto | None = schema.get_function_with_opset_version(min(versions)) if versions else None
-    return body
+    return _parsed(schema.get_function_with_opset_version(min(versions))) if versions else None
 
 
 def _body_for(schema: Any, node: Node) -> onnx.FunctionProto | None:
     versions = schema.context_dependent_function_opset_versions
-    if not versions:
+    given = [value.type if value is not None else None for value in node.inputs]
+    if not versions or any(value is not None and value.type is None for value in node.inputs):
         return None
-    types = [value.type if value is not None else None for value in node.inputs]
-    if any(type is None for type, value in zip(types, node.inputs, strict=True) if value is not None):
-        return None
-    encoded = [type_proto(type).SerializeToString() if type is not None else b"" for type in types]
-    data = schema.get_context_dependent_function_with_opset_version(
-        min(versions), node_proto(node).SerializeToString(), encoded
-    )
+    types = [type_proto(type).SerializeToString() if type is not None else b"" for type in given]
+    encoded = node_proto(node).SerializeToString()
+    return _parsed(schema.get_context_dependent_function_with_opset_version(min(versions), encoded, types))
+
+
+def _parsed(data: bytes) -> onnx.FunctionProto:
     body = onnx.FunctionProto()
     body.ParseFromString(data)
     return body

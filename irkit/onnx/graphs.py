@@ -60,6 +60,7 @@ class GraphReader:
         self._ir_version = ir_version
         self._infos: dict[tuple[bytes | None, bytes], TypeInfo] = {}
         self._attrs: dict[bytes, LazyAttrs] = {}
+        self._extras: dict[tuple[bytes, bytes, bytes], LazyExtra] = {}
         self._texts: dict[bytes, str] = {b"ai.onnx": ""}
         self._tensor_types: dict[Any, TensorType] = {}
 
@@ -130,6 +131,13 @@ class GraphReader:
         graph._input_set = frozenset(inputs)
         if constants:
             extra.unlisted = set(graph._initializers.values()).difference(extra.inputs.values())
+
+    def extra(self, raw: tuple[bytes, bytes, bytes]) -> LazyExtra:
+        """The rare fields of a node, one object for equal ones."""
+        found = self._extras.get(raw)
+        if found is None:
+            found = self._extras[raw] = LazyExtra(raw)
+        return found
 
     def source_of(self, data: Buffer) -> SourceFile | None:
         """The file the buffer is the mapping of, if it is."""
@@ -224,7 +232,7 @@ class _NodeBuilder:
         outputs: list[str] = []
         name, op, domain = "", "", ""
         attrs: list[Range] = []
-        doc, rest = b"", b""
+        head = doc = rest = b""
         linked = True
         while pos < end:
             begin = pos
@@ -255,16 +263,18 @@ class _NodeBuilder:
                 op = _shared(texts, data[pos:stop])
             elif tag == 0x1A:
                 name = data[pos:stop].decode()
-            elif tag == 0x3A:
+                if not name:
+                    head = data[begin:stop]
+            elif tag == 0x3A and stop > pos:
                 domain = _shared(texts, data[pos:stop])
-            elif tag == 0x32:
+            elif tag in (0x32, 0x3A):
                 doc += data[begin:stop]
             else:
                 rest += data[begin:stop]
             pos = stop
         node = self._append(op, domain, name, outputs)
-        if doc or rest:
-            node._extra = LazyExtra(doc, rest)
+        if head or doc or rest:
+            node._extra = self._reader.extra((head, doc, rest))
         if linked:
             _use(node, inputs)
         else:
@@ -435,8 +445,10 @@ def _holds_graph_or_file(data: Buffer, start: int, end: int) -> bool:
         number = item.tag >> 3
         if number in (6, 11):
             return True
-        if number in (5, 10) and any(part.tag == 0x70 and part.value == 1 for part in fields(data, item.value, item.end)):
-            return True
+        if number in (5, 10):
+            parts = fields(data, item.value, item.end)
+            if any(part.tag == 0x70 and part.value == 1 for part in parts):
+                return True
         if number in (22, 23) and data[item.value : item.end].find(b"\x70\x01") >= 0:
             return True
         if number in (2, 3, 4, 7, 8, 9, 14, 15):  # plain values, perhaps very many

@@ -18,12 +18,14 @@ from irkit.types import ValueType
 
 def node_proto(node: Node) -> onnx.NodeProto:
     """The NodeProto of a node, with the graphs nested in it."""
-    return onnx.NodeProto.FromString(Encoder().node(node).tobytes())
+    proto: onnx.NodeProto = onnx.NodeProto.FromString(Encoder().node(node).tobytes())
+    return proto
 
 
-def type_proto(type: ValueType) -> onnx.TypeProto:
+def type_proto(kind: ValueType) -> onnx.TypeProto:
     """The TypeProto of a type."""
-    return onnx.TypeProto.FromString(encode_type(type))
+    proto: onnx.TypeProto = onnx.TypeProto.FromString(encode_type(kind))
+    return proto
 
 
 def type_from_proto(proto: onnx.TypeProto) -> ValueType | None:
@@ -33,7 +35,8 @@ def type_from_proto(proto: onnx.TypeProto) -> ValueType | None:
 
 def tensor_proto(tensor: Tensor, name: str = "") -> onnx.TensorProto:
     """The TensorProto of a tensor. Raises `SourceChangedError` where the file under it changed."""
-    return onnx.TensorProto.FromString(encode_tensor(tensor, name).tobytes())
+    proto: onnx.TensorProto = onnx.TensorProto.FromString(encode_tensor(tensor, name).tobytes())
+    return proto
 
 
 def tensor_from_proto(proto: onnx.TensorProto) -> Tensor:

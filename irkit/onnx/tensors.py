@@ -1,13 +1,12 @@
 """TensorProto and SparseTensorProto.
 
-Data that lies in a file as ONNX packs it (`raw_data`, external data) stays there. Data in the typed fields (`float_data`
-and so on) is decoded on first use. A tensor nobody changed goes out as the bytes it came in.
+Data that lies in a file as ONNX packs it (`raw_data`, external data) stays there. Data in the typed fields
+(`float_data` and so on) is decoded on first use. A tensor nobody changed goes out as the bytes it came in.
 """
 
 from __future__ import annotations
 
 import math
-import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -85,7 +84,8 @@ def decode_tensor(data: Buffer, start: int, end: int, origin: Origin) -> tuple[s
     typed = found.data.get(_FIELD_OF.get(dtype, _INT32), [])
     if found.raw is None or (found.raw[0] == found.raw[1] and typed):
         _check_count(data, found, dtype, shape, typed)
-        return found.name, Tensor(dtype, shape, raw=encoded, load=partial(_typed, data, typed, dtype, shape, origin.source))
+        load = partial(_typed, data, typed, dtype, shape, origin.source)
+        return found.name, Tensor(dtype, shape, load=load, raw=encoded)
     begin, stop = found.raw
     if stop - begin != _nbytes(shape, dtype) or dtype == DType.STRING:
         raise ModelError(_size_message(found, dtype, shape, f"{stop - begin} bytes"))
@@ -202,10 +202,10 @@ def _typed(data: Buffer, typed: list[Field], dtype: DType, shape: tuple[int, ...
         return _packed(b"".join([data[item.value : item.end] for item in typed]), dtype, shape)
     values = np.concatenate([np.empty(0, np.uint64), *_varints(data, typed)])
     if dtype == DType.BOOL:
-        return values != 0
+        return np.not_equal(values, 0)
     if dtype.bits < 8:
         return unpack(values.astype(np.uint8), dtype, math.prod(shape))
-    return values.astype(f"u{dtype.numpy.itemsize}").view(dtype.numpy)
+    return values.astype(np.dtype(f"u{dtype.numpy.itemsize}")).view(dtype.numpy)
 
 
 def _varints(data: Buffer, typed: list[Field]) -> Iterator[Array]:
@@ -286,7 +286,8 @@ def kept_fields(tensor: Tensor) -> bytes:
     if not isinstance(tensor.raw, EncodedTensor):
         return b""
     data, start, end = buffer_of(tensor.raw.proto)
-    return b"".join([data[item.begin : item.end] for item in fields(data, start, end) if item.tag >> 3 not in _NOT_KEPT])
+    kept = (item for item in fields(data, start, end) if item.tag >> 3 not in _NOT_KEPT)
+    return b"".join([data[item.begin : item.end] for item in kept])
 
 
 def buffer_of(piece: bytes | Span) -> tuple[Buffer, int, int]:
@@ -333,5 +334,3 @@ def encode_sparse(tensor: SparseTensor, name: str) -> Chunks:
 def _own_name(tensor: Tensor) -> str:
     return tensor.raw.name if isinstance(tensor.raw, EncodedTensor) else ""
 
-
-FLOAT = struct.Struct("<f")

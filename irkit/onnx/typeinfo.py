@@ -5,6 +5,8 @@ Many values share a type, so a `TypeInfo` is made once for equal bytes and its d
 
 from __future__ import annotations
 
+from typing import Any
+
 from irkit.errors import ModelError
 from irkit.onnx import wire
 from irkit.onnx.wire import Buffer, Field, fields
@@ -33,13 +35,13 @@ class TypeInfo:
     def __init__(self, raw: bytes | None, rest: bytes = b"") -> None:
         self.raw = raw
         self.rest = rest
-        self._type: ValueType | None | TypeInfo = self
+        self._type: Any = self
 
     def decode(self) -> ValueType | None:
         """The type; the same object each time."""
         if self._type is self:
             self._type = decode_type(self.raw) if self.raw is not None else None
-        return self._type  # type: ignore[return-value]
+        return self._type  # type: ignore[no-any-return]
 
 
 def decode_type(data: Buffer, start: int = 0, end: int | None = None) -> ValueType | None:
@@ -121,27 +123,27 @@ def _opaque(data: Buffer, outer: Field) -> OpaqueType:
 _DECODERS = {0x0A: _dense, 0x22: _sequence, 0x2A: _map, 0x3A: _opaque, 0x42: _sparse, 0x4A: _optional}
 
 
-def encode_type(type: ValueType) -> bytes:
+def encode_type(kind: ValueType) -> bytes:
     """The TypeProto of a type."""
-    if isinstance(type, TensorType):
-        return wire.blob(1, _encode_elements(type))
-    if isinstance(type, SparseTensorType):
-        return wire.blob(8, _encode_elements(type))
-    if isinstance(type, OpaqueType):
-        return wire.blob(7, wire.string(1, type.domain) + wire.string(2, type.name))
-    if isinstance(type, MapType):
-        return wire.blob(5, wire.integer(1, type.key) + _encode_inner(2, type.value))
-    return wire.blob(4 if isinstance(type, SequenceType) else 9, _encode_inner(1, type.element))
+    if isinstance(kind, TensorType):
+        return wire.blob(1, _encode_elements(kind))
+    if isinstance(kind, SparseTensorType):
+        return wire.blob(8, _encode_elements(kind))
+    if isinstance(kind, OpaqueType):
+        return wire.blob(7, wire.string(1, kind.domain) + wire.string(2, kind.name))
+    if isinstance(kind, MapType):
+        return wire.blob(5, wire.integer(1, kind.key) + _encode_inner(2, kind.value))
+    return wire.blob(4 if isinstance(kind, SequenceType) else 9, _encode_inner(1, kind.element))
 
 
-def _encode_inner(number: int, type: ValueType | None) -> bytes:
-    return wire.blob(number, encode_type(type)) if type is not None else b""
+def _encode_inner(number: int, kind: ValueType | None) -> bytes:
+    return wire.blob(number, encode_type(kind)) if kind is not None else b""
 
 
-def _encode_elements(type: TensorType | SparseTensorType) -> bytes:
-    out = wire.integer(1, type.dtype)
-    if type.shape is not None:
-        out += wire.blob(2, b"".join([wire.blob(1, _encode_dim(dim)) for dim in type.shape]))
+def _encode_elements(kind: TensorType | SparseTensorType) -> bytes:
+    out = wire.integer(1, kind.dtype)
+    if kind.shape is not None:
+        out += wire.blob(2, b"".join([wire.blob(1, _encode_dim(dim)) for dim in kind.shape]))
     return out
 
 
@@ -151,13 +153,12 @@ def _encode_dim(dim: Dim) -> bytes:
     return wire.blob(2, dim.encode()) if isinstance(dim, str) else wire.integer(1, dim)
 
 
-def value_info(name: str, info: TypeInfo | None, type: ValueType | TypeInfo | None) -> bytes:
+def value_info(name: str, info: TypeInfo | None, kind: ValueType | TypeInfo | None) -> bytes:
     """The ValueInfoProto of a value of that type; what `info` recorded goes out as it came in."""
     out = wire.blob(1, name.encode())
     if info is None:
-        return out + (wire.blob(2, encode_type(type)) if type is not None else b"")  # type: ignore[arg-type]
-    if type is info or type == info.decode():
-        raw = info.raw
-    else:
-        raw = encode_type(type) if type is not None else None  # type: ignore[arg-type]
+        return out + (wire.blob(2, encode_type(kind)) if kind is not None else b"")  # type: ignore[arg-type]
+    raw = info.raw
+    if kind is not info and kind != info.decode():
+        raw = encode_type(kind) if kind is not None else None  # type: ignore[arg-type]
     return out + (wire.blob(2, raw) if raw is not None else b"") + info.rest

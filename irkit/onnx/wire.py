@@ -1,7 +1,7 @@
 """The protobuf wire format: just enough to scan and write ONNX files.
 
-A message is a row of fields, each a tag (field number * 8 + wire type) and a value. What is scanned is a `Buffer` (bytes
-or a mapping) between two offsets. Source: https://protobuf.dev/programming-guides/encoding/
+A message is a row of fields, each a tag (field number * 8 + wire type) and a value. What is scanned is a `Buffer`
+(bytes or a mapping) between two offsets. Source: https://protobuf.dev/programming-guides/encoding/
 """
 
 from __future__ import annotations
