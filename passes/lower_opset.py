@@ -54,7 +54,7 @@ class LowerOpset(irkit.Pass):
                     continue
                 here = model.journal.position
                 try:
-                    irkit.convert_node(node, source, self.opset, context.update_types)
+                    irkit.convert_node(node, source, self.opset)
                 except irkit.ConversionError as error:
                     model.journal.undo_to(here)
                     _tell(context, f"{node.op_id} cannot be written in opset {self.opset}: {error}", node)

@@ -26,12 +26,21 @@ def official_function(node: Node, version: int) -> Function | None:
     if schema is None or not schema.has_function:
         return None
     found = _plain_body(schema.handle) or _body_for(schema.handle, node)
-    if found is None or not found.node:
+    if found is None or not _makes_all(found, node):
         return None
     found.name, found.domain = node.op, "ai.onnx.functions"
     imports = [onnx.helper.make_opsetid(found.domain, 1), *found.opset_import]
     model = onnx.ModelProto(ir_version=8, functions=[found], opset_import=imports, graph=onnx.GraphProto(name="none"))
     return next(iter(loads(model.SerializeToString()).functions.values()))
+
+
+def _makes_all(body: onnx.FunctionProto, node: Node) -> bool:
+    """Whether the body makes every output that the node has. It may list others; those get the name of one it makes."""
+    made = {name for inner in body.node for name in inner.output}
+    missing = [index for index, name in enumerate(body.output) if name not in made]
+    for index in missing:
+        body.output[index] = next((name for name in body.output if name in made), "")
+    return bool(body.node) and not any(node.outputs[index].name for index in missing if index < len(node.outputs))
 
 
 def _plain_body(schema: Any) -> onnx.FunctionProto | None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from irkit import inlining
+from irkit.infer import Inference
 from irkit.ir import Node
 from irkit.onnx.functions import official_function
 from irkit.onnx.schema import OpSchema, find_schema, latest_version
@@ -27,7 +26,7 @@ def needs_conversion(node: Node, source: int, target: int) -> bool:
     return not node.domain and _schema(node.op, source) is not _schema(node.op, target)
 
 
-def convert_node(node: Node, source: int, target: int, update_types: Callable[[], None] = lambda: None) -> None:
+def convert_node(node: Node, source: int, target: int) -> None:
     """Rewrite a node of ONNX's own domain from version `source` to `target`; it may become several.
 
     Types of its inputs should be known: some rules need ranks or element types. Names of its outputs stay. An operator that
@@ -43,15 +42,13 @@ def convert_node(node: Node, source: int, target: int, update_types: Callable[[]
             continue
         schema, goal = _schema(node.op, version), _schema(node.op, target)
         if schema is not None and schema is not goal:
-            pending += _take(node, schema, version, target, update_types)
+            pending += _take(node, schema, version, target)
         elif goal is not None and node.graph is not None:
             for problem in signature.problems(node, goal):
                 raise ConversionError(f"{node.op} of version {goal.since_version}: {problem}")
 
 
-def _take(
-    node: Node, old: OpSchema, version: int, target: int, update_types: Callable[[], None]
-) -> list[tuple[Node, int]]:
+def _take(node: Node, old: OpSchema, version: int, target: int) -> list[tuple[Node, int]]:
     """Take a node across one change of its operator. Returns what stands in its place, with its version."""
     down = target < version
     there = old.since_version - 1 if down else _next_change(old, version)
@@ -59,7 +56,8 @@ def _take(
     model = node.graph.model
     assert model is not None
     mark = model.journal.position
-    graph, node_name, value_name = node.graph, node.name, node.output.name
+    graph, node_name = node.graph, node.name
+    value_name = next((value.name for value in node.outputs if value.name), "")
     try:
         made, made_in = _follow_rule(Step(node, old, _schema(node.op, there)), there, down), there
     except ConversionError as error:
@@ -72,12 +70,12 @@ def _take(
                 f"{node.op_id} of version {old.since_version} is not in version {there}: {error}"
             ) from None
         made, made_in = inlining.inline_call(node, function), function.opset_imports.get("", there)
-        update_types()
-    last = graph.values[value_name].producer
+        made += [item for new in made for nested in new.subgraphs for item in nested.walk()]
+        Inference.of(model).update()
+    last = graph.values[value_name].producer if value_name else None
     if node.graph is None and last in made:
         last.name = node_name
-    nested = [item for new in made for graph in new.subgraphs for item in graph.walk()]
-    return [(item, made_in) for item in (*made, *nested)]
+    return [(item, made_in) for item in made]
 
 
 def _follow_rule(step: Step, there: int, down: bool) -> list[Node]:

@@ -281,6 +281,13 @@ def dequantize_23(step: Step) -> None:
         step.refuse("its output is of another type than its scale")
 
 
+@rule_for(LOWERING, "Mod", 28)
+def mod_28(step: Step) -> None:
+    """Floats have the remainder of C only."""
+    if not step.attr("fmod") and step.dtype().is_float:
+        step.refuse("floats have no remainder with the sign of the divisor (fmod = 0)")
+
+
 @rule_for(LOWERING, "Cast CastLike", 19)
 def cast_19(step: Step) -> None:
     """Saturation concerns 8-bit floats only, which are not there."""

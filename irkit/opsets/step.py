@@ -7,6 +7,7 @@ from typing import Any, NoReturn, TypeAlias
 
 from irkit import inlining
 from irkit.errors import IrkitError
+from irkit.infer import Inference
 from irkit.ir import Graph, Node, Value
 from irkit.onnx.schema import OpSchema
 from irkit.tensor import Tensor
@@ -51,9 +52,11 @@ class Step:
         return value
 
     def constant(self, index: int) -> Tensor | None:
-        """Data of an input where it is constant."""
+        """Data of an input where it is constant, stored or computed from what is."""
         value = self.node.input(index)
-        return value.constant if value is not None else None
+        if value is None or value.constant is not None or self.graph.model is None:
+            return value.constant if value is not None else None
+        return Inference.of(self.graph.model).known(value)
 
     def integers(self, index: int, what: str) -> tuple[int, ...] | None:
         """Integers of a constant input; None where it is left out. Refuses what is not constant."""
