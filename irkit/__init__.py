@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         Affine as Affine,
         BatchNorm as BatchNorm,
         Linear as Linear,
+        read_affine as read_affine,
         read_arithmetic as read_arithmetic,
         read_batchnorm as read_batchnorm,
         read_linear as read_linear,
@@ -40,25 +41,33 @@ if TYPE_CHECKING:
         OptionError as OptionError,
         PassError as PassError,
     )
+    from irkit.fold import (
+        can_evaluate as can_evaluate,
+        evaluate as evaluate,
+        is_exact as is_exact,
+    )
+    from irkit.folding import (
+        fold_shape_arithmetic as fold_shape_arithmetic,
+        graphs_of as graphs_of,
+        replace_by_constants as replace_by_constants,
+    )
     from irkit.identities import (
         constant_integers as constant_integers,
         identity_source as identity_source,
         permutation as permutation,
     )
+    from irkit.infer import (
+        Inference as Inference,
+    )
     from irkit.inlining import (
         called_function as called_function,
         called_functions as called_functions,
+        inline_branch as inline_branch,
         inline_call as inline_call,
     )
     from irkit.ir import Graph as Graph, Node as Node, NodeExtra as NodeExtra, Use as Use, Value as Value
     from irkit.matcher import Match as Match
     from irkit.model import Function as Function, Model as Model
-    from irkit.ops import (
-        is_commutative as is_commutative,
-        is_deterministic as is_deterministic,
-        schema as schema,
-        schema_of as schema_of,
-    )
     from irkit.onnx.interop import (
         from_graphsurgeon as from_graphsurgeon,
         from_proto as from_proto,
@@ -68,6 +77,15 @@ if TYPE_CHECKING:
     )
     from irkit.onnx.reader import load as load, loads as loads
     from irkit.onnx.writer import dumps as dumps, save as save
+    from irkit.ops import (
+        attribute as attribute,
+        is_commutative as is_commutative,
+        is_deterministic as is_deterministic,
+        is_random as is_random,
+        parameter_slots as parameter_slots,
+        schema as schema,
+        schema_of as schema_of,
+    )
     from irkit.opsets.converter import (
         OLDEST_OPSET as OLDEST_OPSET,
         convert_node as convert_node,
@@ -102,7 +120,7 @@ if TYPE_CHECKING:
 
 _MODULES = {
     "affine": [
-        "ARITHMETIC_OPS", "LINEAR_OPS", "Affine", "BatchNorm", "Linear", "read_arithmetic", "read_batchnorm", "read_linear",
+        "ARITHMETIC_OPS", "LINEAR_OPS", "Affine", "BatchNorm", "Linear", "read_affine", "read_arithmetic", "read_batchnorm", "read_linear",
     ],
     "attributes": ["Attr", "AttrKind"],
     "builder": ["Builder"],
@@ -111,12 +129,15 @@ _MODULES = {
     "channels.plan": ["Exclude", "Plan", "plan_channels"],
     "diagnostics": ["Finding", "Location", "Report", "Severity"],
     "errors": ["GraphError", "InputError", "IrkitError", "ModelError", "OptionError", "PassError"],
+    "fold": ["can_evaluate", "evaluate", "is_exact"],
+    "folding": ["fold_shape_arithmetic", "graphs_of", "replace_by_constants"],
     "identities": ["constant_integers", "identity_source", "permutation"],
-    "inlining": ["called_function", "called_functions", "inline_call"],
+    "infer": ["Inference"],
+    "inlining": ["called_function", "called_functions", "inline_branch", "inline_call"],
     "ir": ["Graph", "Node", "NodeExtra", "Use", "Value"],
     "matcher": ["Match"],
     "model": ["Function", "Model"],
-    "ops": ["is_commutative", "is_deterministic", "schema", "schema_of"],
+    "ops": ["attribute", "is_commutative", "is_deterministic", "is_random", "parameter_slots", "schema", "schema_of"],
     "onnx.interop": ["from_graphsurgeon", "from_proto", "to_graphsurgeon", "to_networkx", "to_proto"],
     "onnx.reader": ["load", "loads"],
     "onnx.writer": ["dumps", "save"],

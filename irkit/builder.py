@@ -76,9 +76,18 @@ class Builder:
             raise AttributeError(name)
         return BuildCall(self, name, self._domain)
 
+    @property
+    def opset(self) -> int:
+        """Version of ONNX's own operator set that the new nodes are written in."""
+        return ops.opset_imports(self._graph).get("", 1)
+
     def domain(self, domain: str) -> Builder:
         """Operators of another domain: `op.domain("com.microsoft").Gelu(x)`."""
         return Builder(self._model, self._graph, domain, parent=self)
+
+    def node(self, op: str, *inputs: Operand, like: Node, **attrs: Any) -> Value:
+        """A node with the name, domain and attributes of another one, but for those given (None leaves one out)."""
+        return self._make(op, like.domain, inputs, {**like.attrs, **attrs}, 1, like.name).output
 
     def constant(self, data: Any, name: str = "constant", dtype: DType | None = None) -> Value:
         """A new constant: an initializer of the graph that holds the replaced node (a Constant node in a function).

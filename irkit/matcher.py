@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import struct
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -384,8 +385,8 @@ def number_mismatch(pattern: Number | Numbers, value: Value, reader: Node | None
     if isinstance(pattern, Numbers):
         same = tensor.shape == (len(pattern.values),) and tensor.dtype.is_native
         return "" if same and tuple(tensor.numpy().tolist()) == pattern.values else f"is not {list(pattern.values)}"
-    found = uniform_value(tensor, lambda first: _is_about(first, pattern, tensor.dtype))
-    if found is None:
+    found = uniform_number(tensor)
+    if found is None or not _is_about(found, pattern, tensor.dtype):
         return f"is not {pattern.value:g}"
     return "" if not tensor.rank or _keeps_shape(tensor, value, reader) else "may make the result larger"
 
@@ -395,21 +396,16 @@ def _is_about(found: float, pattern: Number, dtype: DType) -> bool:
     return math.isclose(found, pattern.value, rel_tol=tolerance, abs_tol=1e-9)
 
 
-def uniform_value(tensor: Tensor, wanted: Callable[[float], bool] = lambda _: True) -> float | None:
-    """The number that all elements of a tensor are, where they are all the same and `wanted` holds for the first."""
+def uniform_number(tensor: Tensor) -> float | None:
+    """The number that all elements of a tensor are; None where they differ or are no numbers."""
+    if tensor.dtype == DType.STRING or tensor.dtype.numpy.kind == "c":
+        return None
+    element = tensor.uniform()
+    if element is None:
+        return None
     if tensor.dtype == DType.BFLOAT16:
-        import numpy as np
-
-        data = (tensor.numpy().astype(np.uint32) << 16).view(np.float32)
-    elif tensor.dtype.is_native and tensor.dtype.numpy.kind in "fiub":
-        data = tensor.splat_value.reshape(1) if tensor.is_splat else tensor.numpy()
-    else:
-        return None
-    if not tensor.size or not data.size:
-        return None
-    first = data.flat[0]
-    number = float(first)
-    return number if wanted(number) and (data.size == 1 or bool((data == first).all())) else None
+        return float(struct.unpack("<f", struct.pack("<I", int(element) << 16))[0])
+    return float(element) if tensor.dtype.is_native else None
 
 
 def _keeps_shape(tensor: Tensor, value: Value, reader: Node | None) -> bool:
