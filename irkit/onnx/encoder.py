@@ -13,13 +13,15 @@ from irkit.onnx import wire
 from irkit.onnx.attrs import LazyAttrs, encode_attribute
 from irkit.onnx.extras import Annotation, GraphExtra, ModelExtra, encode_extra
 from irkit.onnx.tensors import encode_sparse, encode_tensor
-from irkit.onnx.typeinfo import TypeInfo, value_info
+from irkit.onnx.typeinfo import TypeInfo, encode_info
 from irkit.onnx.wire import Chunks, blob, key, varint
 from irkit.tensor import SparseTensor, Tensor
 from irkit.types import DType, TensorType
 
 Placer: TypeAlias = "Callable[[Value, Tensor], bytes | None]"
 """Gives the TensorProto of an initializer whose data goes elsewhere; None for one that is written in place."""
+
+_NO_EXTRA = (b"", b"", b"")
 
 SPLAT_LIMIT = 1024
 """Splats of more bytes are written as a ConstantOfShape node."""
@@ -92,7 +94,7 @@ class Encoder:
         out.add(_text(10, function.domain, extra.present))
         for attr in function.defaults:
             out.message(11, encode_attribute(attr, self.graph))
-        out.add(b"".join([blob(12, info) for info in _infos(graph, set())]))
+        out.add(b"".join([blob(12, info) for info in self._infos(graph, set())]))
         out.add(_text(13, function.overload, extra.present) + wire.entries(14, extra.metadata.items()))
         _rest(out, extra, range(1 << 29))
         return out
@@ -113,8 +115,8 @@ class Encoder:
             out.message(5, encode_tensor(tensor, name))
         out.add(_text(10, graph.doc, extra.present))
         out.add(b"".join([blob(11, info) for info in self._inputs(graph, extra, set(splats), shapes)]))
-        out.add(b"".join([blob(12, _output_info(value, extra)) for value in outputs]))
-        out.add(b"".join([blob(13, info) for info in _infos(graph, {*graph.inputs, *outputs})]))
+        out.add(b"".join([blob(12, self._output_info(value, extra)) for value in outputs]))
+        out.add(b"".join([blob(13, info) for info in self._infos(graph, {*graph.inputs, *outputs})]))
         out.add(b"".join([blob(14, _annotation(item)) for item in extra.annotations if _stands(item, graph)]))
         for value in graph.initializers.values():
             if isinstance(value.initializer, SparseTensor):
@@ -127,7 +129,8 @@ class Encoder:
         for value in node.inputs:
             if value is not None:
                 self._enter(value)
-        return self._node(node)
+        body = self._node(node)
+        return Chunks(body) if isinstance(body, bytes) else body
 
     def _enter(self, value: Value) -> bytes:
         """Note that the value is defined. Returns its name, encoded with its length."""
@@ -153,29 +156,30 @@ class Encoder:
         plain: list[bytes] = []
         for node in nodes:
             body = self._node(node)
-            if len(body.pieces) == 1 and isinstance(body.pieces[0], bytes):
-                plain += (tag, varint(body.size), body.pieces[0])
-                continue
-            out.add(b"".join(plain))
-            plain.clear()
-            out.message(number, body)
+            if isinstance(body, bytes):
+                plain += (tag, varint(len(body)), body)
+            else:
+                out.add(b"".join(plain))
+                plain.clear()
+                out.message(number, body)
         out.add(b"".join(plain))
         return out
 
-    def _node(self, node: Node) -> Chunks:
-        parts = [self._known[value] for value in node.inputs]
-        parts += [b"\x12" + self._enter(value) for value in node.outputs]
-        head, doc, rest = encode_extra(node._extra)
-        parts.append(head + wire.string(3, node.name))
+    def _node(self, node: Node) -> bytes | Chunks:
+        known = self._known
+        parts = [known[value] for value in node.inputs]
+        for value in node.outputs:
+            parts += (b"\x12", self._enter(value))
+        head, doc, rest = encode_extra(node._extra) if node._extra is not None else _NO_EXTRA
         op = self._ops.get(node.op)
         if op is None:
             op = self._ops[node.op] = blob(4, node.op.encode())
-        parts.append(op)
-        tail = doc + wire.string(7, node.domain) + rest
+        parts += (head, wire.string(3, node.name), op)
+        tail = doc + wire.string(7, node.domain) + rest if node.domain else doc + rest
         attrs = self._attributes(node)
         if isinstance(attrs, bytes):
             parts += (attrs, tail)
-            return Chunks(b"".join(parts))
+            return b"".join(parts)
         out = Chunks(b"".join(parts))
         out.extend(attrs)
         out.add(tail)
@@ -183,6 +187,8 @@ class Encoder:
 
     def _attributes(self, node: Node) -> bytes | Chunks:
         lazy = node._lazy_attrs
+        if lazy is None and not node._attrs:
+            return b""
         if isinstance(lazy, LazyAttrs) and (node._attrs is None or node._attrs is lazy.decoded):
             if isinstance(lazy.raw, bytes):
                 return lazy.raw
@@ -256,9 +262,42 @@ class Encoder:
             added = shapes
         for value in listed:
             if value not in splats:
-                yield _input_info(value, extra)
+                yield self._info(value, extra)
         for name, tensor in added:
-            yield value_info(name, None, TensorType(tensor.dtype, tensor.shape))
+            yield blob(1, name.encode()) + encode_info(TensorType(tensor.dtype, tensor.shape), None)
+
+    def _info(self, value: Value, extra: GraphExtra) -> bytes:
+        """The ValueInfoProto of a value: the recorded type, for data too as long as it was not replaced."""
+        kind, info = value._type, value.info
+        if value.is_initializer and value.initializer is extra.originals.get(value):
+            kind = info
+        return self._known[value] + encode_info(kind, info if isinstance(info, TypeInfo) else None)
+
+    def _output_info(self, value: Value, extra: GraphExtra) -> bytes:
+        info = extra.outputs.get(value)
+        if info is not None and _is_as_read(value, extra):
+            return self._known[value] + info.tail
+        return self._info(value, extra)
+
+    def _infos(self, graph: Graph, known: set[Value]) -> Iterator[bytes]:
+        """The recorded types of values that are neither input nor output, then those that irkit found."""
+        extra = graph.extra if isinstance(graph.extra, GraphExtra) else GraphExtra()
+        done = set(known)
+        values = graph.values
+        for item in extra.infos:
+            if isinstance(item, tuple):
+                name, info = item
+                value = values.get(name)
+                if value is None or _is_as_read(value, extra):
+                    yield blob(1, name.encode()) + info.tail
+            elif item not in done and values.get(item.name) is item:
+                done.add(item)
+                yield self._info(item, extra)
+        for node in graph:
+            for value in node.outputs:
+                if value._type is not None and value.name and value not in done:
+                    yield self._known[value] + encode_info(value._type, None)
+
 
 
 def _text(number: int, text: str, present: frozenset[int]) -> bytes:
@@ -278,45 +317,12 @@ def _rest(out: Chunks, extra: ModelExtra, numbers: range) -> None:
             out.add_piece(piece)
 
 
-def _input_info(value: Value, extra: GraphExtra) -> bytes:
-    """The recorded type, for data too as long as it was not replaced; else the type of now."""
-    info = value.info if isinstance(value.info, TypeInfo) else None
-    if value.is_initializer and value.initializer is extra.originals.get(value):
-        return value_info(value.name, info, info)
-    return value_info(value.name, info, value._type)
-
-
-def _output_info(value: Value, extra: GraphExtra) -> bytes:
-    info = extra.outputs.get(value)
-    if info is not None and _is_as_read(value, extra):
-        return value_info(value.name, info, info)
-    return _input_info(value, extra)
-
-
 def _is_as_read(value: Value, extra: GraphExtra) -> bool:
     """Whether the value still has the type it was read with."""
     if value.is_initializer:
         return value.initializer is extra.originals.get(value)
     info = value.info
     return value._type is None if info is None else value._type is info or value.type == info.decode()
-
-
-def _infos(graph: Graph, known: set[Value]) -> Iterator[bytes]:
-    """The recorded types of values that are neither input nor output, then those that irkit found."""
-    extra = graph.extra if isinstance(graph.extra, GraphExtra) else GraphExtra()
-    done = set(known)
-    for item in extra.infos:
-        if isinstance(item, tuple):
-            value = graph.values.get(item[0])
-            if value is None or _is_as_read(value, extra):
-                yield value_info(item[0], item[1], item[1])
-        elif item not in done and graph.values.get(item.name) is item:
-            done.add(item)
-            yield _input_info(item, extra)
-    for node in graph:
-        for value in node.outputs:
-            if value._type is not None and value.name and value not in done:
-                yield value_info(value.name, None, value._type)
 
 
 def _stands(annotation: Annotation, graph: Graph) -> bool:

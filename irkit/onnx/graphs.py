@@ -7,7 +7,7 @@ of edits: no journal is attached yet, and a large model has to be there in a bli
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from irkit import edits
@@ -38,11 +38,11 @@ _MAY_BE_OPEN = re.compile(rb"\xa0\x01[\x05\x0a]|\x70\x01")
 class _Parts:
     """Where the fields of a GraphProto lie, by field number."""
 
-    found: dict[int, list[Range]] = field(default_factory=dict)
-    unknown: bytes = b""
+    found: dict[int, list[Range]]
+    unknown: bytes
 
     def get(self, number: int) -> list[Range]:
-        return self.found.get(number, [])
+        return self.found[number]
 
 
 class GraphReader:
@@ -61,7 +61,7 @@ class GraphReader:
         self._infos: dict[tuple[bytes | None, bytes], TypeInfo] = {}
         self._attrs: dict[bytes, LazyAttrs] = {}
         self._extras: dict[tuple[bytes, bytes, bytes], LazyExtra] = {}
-        self._texts: dict[bytes, str] = {b"ai.onnx": ""}
+        self.texts: dict[bytes, str] = {b"ai.onnx": ""}
         self._tensor_types: dict[Any, TensorType] = {}
 
     def graph(self, data: Buffer, start: int, end: int, outer: Scope = ()) -> Graph:
@@ -201,6 +201,16 @@ class GraphReader:
 
     def value_info(self, data: Buffer, start: int, end: int) -> tuple[str, TypeInfo]:
         """Name and type of a ValueInfoProto."""
+        length = data[start + 1] if end - start > 1 else 128
+        middle = start + 2 + length
+        if length < 128 and data[start] == 0x0A and middle + 1 < end and data[middle] == 0x12:  # name, type, no more
+            size = data[middle + 1]
+            if size < 128 and middle + 2 + size == end:
+                raw = data[middle + 2 : end]
+                return data[start + 2 : middle].decode(), self._infos.get((raw, b"")) or self._info(raw, b"")
+        return self._rare_info(data, start, end)
+
+    def _rare_info(self, data: Buffer, start: int, end: int) -> tuple[str, TypeInfo]:
         name, raw, rest = "", None, b""
         for item in fields(data, start, end):
             if item.tag == 0x0A:
@@ -209,10 +219,14 @@ class GraphReader:
                 raw = (raw or b"") + data[item.value : item.end]
             else:
                 rest += data[item.begin : item.end]
+        return name, self._info(raw, rest)
+
+    def _info(self, raw: bytes | None, rest: bytes) -> TypeInfo:
+        """What a ValueInfoProto says, one object for equal ones."""
         info = self._infos.get((raw, rest))
         if info is None:
             info = self._infos[raw, rest] = TypeInfo(raw, rest)
-        return name, info
+        return info
 
 
 class _NodeBuilder:
@@ -227,65 +241,68 @@ class _NodeBuilder:
 
     def node(self, data: Buffer, pos: int, end: int) -> None:
         """Read one node and append it to the graph."""
-        texts, values = self._reader._texts, self._graph._values
+        texts, values = self._reader.texts, self._graph._values
         inputs: list[Any] = []
         outputs: list[str] = []
-        name, op, domain = "", "", ""
+        name = op = ""
         attrs: list[Range] = []
-        head = doc = rest = b""
-        linked = True
+        rare: list[Range] = []
+        unknown = False
         while pos < end:
-            begin = pos
-            tag, length = data[pos], data[pos + 1]
-            if tag > 127 or tag & 7 != 2:
-                tag, begin, _, stop = next(fields(data, pos, end))
-            elif length > 127:
-                length, pos = read_varint(data, pos + 1)
-                stop = pos + length
-            else:
-                pos += 2
-                stop = pos + length
-            if stop > end:
-                raise ModelError(f"truncated or damaged: node {name!r}")
+            begin, tag, length = pos, data[pos], data[pos + 1]
+            pos += 2
+            if tag > 127 or length > 127:
+                _, _, pos, length = next(fields(data, begin, end))
+                length -= pos
+            stop = pos + length if tag & 7 == 2 else next(fields(data, begin, end)).end
             if tag == 0x0A:
                 text = data[pos:stop].decode()
                 value = values.get(text)
-                if value is None and text:
-                    linked = False
-                    inputs.append(text)
-                else:
-                    inputs.append(value)
+                unknown = unknown or (value is None and text != "")
+                inputs.append(value or text)
             elif tag == 0x12:
                 outputs.append(data[pos:stop].decode())
             elif tag == 0x2A:
                 attrs.append((begin, stop))
             elif tag == 0x22:
-                op = _shared(texts, data[pos:stop])
-            elif tag == 0x1A:
+                op = texts.get(data[pos:stop]) or _shared(texts, data[pos:stop])
+            elif tag == 0x1A and length:
                 name = data[pos:stop].decode()
-                if not name:
-                    head = data[begin:stop]
-            elif tag == 0x3A and stop > pos:
-                domain = _shared(texts, data[pos:stop])
-            elif tag in (0x32, 0x3A):
-                doc += data[begin:stop]
             else:
-                rest += data[begin:stop]
+                rare.append((begin, stop))
             pos = stop
-        node = self._append(op, domain, name, outputs)
-        if head or doc or rest:
-            node._extra = self._reader.extra((head, doc, rest))
-        if linked:
-            _use(node, inputs)
-        else:
+        if pos > end:
+            raise ModelError(f"truncated or damaged: node {name!r}")
+        node = self._append(op, name, outputs)
+        if rare:
+            self._set_rare(node, data, rare)
+        if unknown:
             self._pending.append((node, inputs))
+        else:
+            _use(node, inputs)
         if attrs:
             self._set_attributes(node, data, attrs)
 
-    def _append(self, op: str, domain: str, name: str, outputs: list[str]) -> Node:
+    def _set_rare(self, node: Node, data: Buffer, ranges: list[Range]) -> None:
+        """Domain, doc string, metadata, an empty name or domain that is spelled out, and unknown fields."""
+        head = doc = rest = b""
+        for start, end in ranges:
+            item = next(fields(data, start, end))
+            if item.tag == 0x3A and item.value < end:
+                node._domain = _shared(self._reader.texts, data[item.value : end])
+            elif item.tag == 0x1A:
+                head = data[start:end]
+            elif item.tag in (0x32, 0x3A):
+                doc += data[start:end]
+            else:
+                rest += data[start:end]
+        if head or doc or rest:
+            node._extra = self._reader.extra((head, doc, rest))
+
+    def _append(self, op: str, name: str, outputs: list[str]) -> Node:
         graph = self._graph
         node: Node = _new_node(Node)
-        node._op, node._domain, node._name = op, domain, name
+        node._op, node._domain, node._name = op, "", name
         node._attrs, node._lazy_attrs = _NO_ATTRS, None
         node._extra = node._origin = None
         node._inputs = ()
@@ -344,7 +361,7 @@ class _NodeBuilder:
         sorted_ = True
         for node, inputs in self._pending:
             for slot, item in enumerate(inputs):
-                if isinstance(item, str):
+                if isinstance(item, str) and item:
                     value = inputs[slot] = find(item, scope)
                     if value is None:
                         raise ModelError(f"node {node!r} reads {item!r}, which nothing defines")
@@ -387,9 +404,10 @@ def _shared(texts: dict[bytes, str], raw: bytes) -> str:
 
 
 def _use(node: Node, inputs: list[Any]) -> None:
-    node._inputs = tuple(inputs)
+    """Let the node read these values; "" is one left out."""
+    node._inputs = tuple([value or None for value in inputs])
     for value in inputs:
-        if value is not None:
+        if value:
             users = value._users
             users[node] = users.get(node, 0) + 1
 
@@ -423,16 +441,29 @@ def _defined_twice(name: str, what: str) -> str:
 
 
 def _split(data: Buffer, pos: int, end: int) -> _Parts:
-    parts = _Parts()
     found: dict[int, list[Range]] = {number: [] for number in (1, 2, 5, 10, 11, 12, 13, 14, 15, 16)}
-    parts.found = found
-    for item in fields(data, pos, end):
-        ranges = found.get(item.tag >> 3) if item.tag & 7 == 2 else None
-        if ranges is not None:
-            ranges.append((item.value, item.end))
-        else:
-            parts.unknown += data[item.begin : item.end]
-    return parts
+    known = {number << 3 | 2: ranges for number, ranges in found.items() if number < 16}
+    unknown = b""
+    while pos < end:
+        tag = data[pos]
+        ranges = known.get(tag)
+        if ranges is None:
+            item = next(fields(data, pos, end))
+            if item.tag == 0x82:
+                found[16].append((item.value, item.end))
+            else:
+                unknown += data[item.begin : item.end]
+            pos = item.end
+            continue
+        length = data[pos + 1]
+        start = pos + 2
+        if length > 127:
+            length, start = read_varint(data, pos + 1)
+        pos = start + length
+        ranges.append((start, pos))
+    if pos > end:
+        raise ModelError("truncated or damaged: a graph does not fit into the file")
+    return _Parts(found, unknown)
 
 
 def _is_open(data: Buffer, start: int, end: int) -> bool:

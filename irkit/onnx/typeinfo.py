@@ -27,14 +27,15 @@ from irkit.types import (
 class TypeInfo:
     """What a ValueInfoProto says besides the name: `raw` the TypeProto (None: it has none), `rest` its other fields.
 
-    It stands in `Value.info`, and in `Value._type` until the type is decoded.
+    It stands in `Value.info`, and in `Value._type` until the type is decoded. `tail` are all fields behind the name.
     """
 
-    __slots__ = ("_type", "raw", "rest")
+    __slots__ = ("_type", "raw", "rest", "tail")
 
     def __init__(self, raw: bytes | None, rest: bytes = b"") -> None:
         self.raw = raw
         self.rest = rest
+        self.tail = (wire.blob(2, raw) if raw is not None else b"") + rest
         self._type: Any = self
 
     def decode(self) -> ValueType | None:
@@ -153,12 +154,14 @@ def _encode_dim(dim: Dim) -> bytes:
     return wire.blob(2, dim.encode()) if isinstance(dim, str) else wire.integer(1, dim)
 
 
-def value_info(name: str, info: TypeInfo | None, kind: ValueType | TypeInfo | None) -> bytes:
-    """The ValueInfoProto of a value of that type; what `info` recorded goes out as it came in."""
-    out = wire.blob(1, name.encode())
-    if info is None:
-        return out + (wire.blob(2, encode_type(kind)) if kind is not None else b"")  # type: ignore[arg-type]
-    raw = info.raw
-    if kind is not info and kind != info.decode():
-        raw = encode_type(kind) if kind is not None else None  # type: ignore[arg-type]
-    return out + (wire.blob(2, raw) if raw is not None else b"") + info.rest
+def encode_info(kind: ValueType | TypeInfo | None, info: TypeInfo | None) -> bytes:
+    """The fields of a ValueInfoProto behind the name. What `info` recorded goes out as it came in.
+
+    Args:
+        kind: the type now; `info` itself where it is still the one recorded.
+        info: what was recorded.
+    """
+    if info is not None and (kind is info or kind == info.decode()):
+        return info.tail
+    encoded = wire.blob(2, encode_type(kind)) if kind is not None else b""  # type: ignore[arg-type]
+    return encoded + (info.rest if info is not None else b"")

@@ -197,9 +197,15 @@ def key(number: int, kind: int = BYTES) -> bytes:
     return varint(number << 3 | kind)
 
 
+_TAGS = [bytes([number << 3 | BYTES]) for number in range(16)]
+
+
 def blob(number: int, payload: bytes) -> bytes:
     """A field of bytes, of text, or of a message already encoded."""
-    return key(number) + varint(len(payload)) + payload
+    length = len(payload)
+    if length < 128 and number < 16:
+        return _TAGS[number] + _SMALL[length] + payload
+    return key(number) + varint(length) + payload
 
 
 def string(number: int, text: str) -> bytes:
