@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from irkit.channels.cost import Cost as Cost, layer_costs as layer_costs, total_cost as total_cost
     from irkit.channels.plan import Exclude as Exclude, Plan as Plan, plan_channels as plan_channels
     from irkit.diagnostics import Finding as Finding, Location as Location, Report as Report, Severity as Severity
+    from irkit.elementwise import Region as Region, is_elementwise as is_elementwise, regions as regions
     from irkit.errors import (
         GraphError as GraphError,
         InputError as InputError,
@@ -120,7 +121,8 @@ if TYPE_CHECKING:
 
 _MODULES = {
     "affine": [
-        "ARITHMETIC_OPS", "LINEAR_OPS", "Affine", "BatchNorm", "Linear", "read_affine", "read_arithmetic", "read_batchnorm", "read_linear",
+        "ARITHMETIC_OPS", "LINEAR_OPS", "Affine", "BatchNorm", "Linear", "read_affine", "read_arithmetic",
+        "read_batchnorm", "read_linear",
     ],
     "attributes": ["Attr", "AttrKind"],
     "builder": ["Builder"],
@@ -128,6 +130,7 @@ _MODULES = {
     "channels.cost": ["Cost", "layer_costs", "total_cost"],
     "channels.plan": ["Exclude", "Plan", "plan_channels"],
     "diagnostics": ["Finding", "Location", "Report", "Severity"],
+    "elementwise": ["Region", "is_elementwise", "regions"],
     "errors": ["GraphError", "InputError", "IrkitError", "ModelError", "OptionError", "PassError"],
     "fold": ["can_evaluate", "evaluate", "is_exact"],
     "folding": ["fold_shape_arithmetic", "graphs_of", "replace_by_constants"],

@@ -40,6 +40,12 @@ def can_evaluate(node: Node) -> bool:
     return _kernel(node) is not None
 
 
+def is_elementwise(node: Node) -> bool:
+    """Whether the operator, one that irkit can compute, broadcasts its inputs and works element by element."""
+    kernel = _kernel(node)
+    return kernel is not None and kernel.elementwise
+
+
 def evaluate(node: Node, inputs: Sequence[Tensor | None]) -> list[Tensor] | None:
     """The outputs of a node for constant inputs, or None where irkit leaves that to the runtime.
 

@@ -136,7 +136,10 @@ class AnyOf(Pattern):
     """The first of several patterns that matches. Captures of the others are None."""
 
     def __init__(self, alternatives: Sequence[Pattern]) -> None:
-        self.alternatives = tuple(alternatives)
+        self.alternatives: tuple[Pattern, ...] = ()
+        for item in alternatives:
+            flat = isinstance(item, AnyOf) and not item.checks
+            self.alternatives += item.alternatives if flat else (item,)  # type: ignore[attr-defined]  # just seen
 
     def __repr__(self) -> str:
         return f"any_of({', '.join(map(repr, self.alternatives))})"
