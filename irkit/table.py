@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import enum
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -176,6 +178,12 @@ class Condition:
             if not index.isdigit():
                 raise ValueError(f"`values` goes by the number of the input; found `{index}`")
 
+    @functools.cached_property
+    def given(self) -> tuple[tuple[str, Any], ...]:
+        """The tests that are given, by name."""
+        pairs = ((item.name, getattr(self, item.name)) for item in dataclasses.fields(self))
+        return tuple((name, wanted) for name, wanted in pairs if wanted not in (None, ()) and wanted != {})
+
 
 ALWAYS = Condition()
 
@@ -261,6 +269,16 @@ class NumbersFact:
 
 
 @dataclass(frozen=True)
+class TextsFact:
+    """A list of words that is known of the target."""
+
+    value: tuple[str, ...]
+    confidence: Confidence
+    evidence: tuple[Evidence, ...]
+    advice: str = ""
+
+
+@dataclass(frozen=True)
 class FlagFact:
     """A yes or no that is known of the target."""
 
@@ -278,7 +296,7 @@ class Facts:
         opset: the opset to hand over. opset_min: the lowest that is known to work.
         ir_version: the newest ONNX IR version its tools read.
         batch: the batch size it takes. static_shapes: whether every shape must be a number.
-        input_ranks: ranks that an input of the graph may have.
+        input_ranks: ranks that an input of the graph may have. input_types: its element types.
         channel_multiple: channel counts are wished to be a multiple of this.
         single_context_parameters: no network with more weights than this is known to run without reloading weights.
     """
@@ -289,6 +307,7 @@ class Facts:
     batch: NumberFact | None = None
     static_shapes: FlagFact | None = None
     input_ranks: NumbersFact | None = None
+    input_types: TextsFact | None = None
     channel_multiple: NumberFact | None = None
     single_context_parameters: NumberFact | None = None
 

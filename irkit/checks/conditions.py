@@ -1,0 +1,277 @@
+"""Conditions of a rule table, tested on a node.
+
+A test holds, fails, or cannot be told (None) where a fact such as a shape is not known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+from irkit import ops
+from irkit.identities import constant_integers, is_given, permutation
+from irkit.ir import Node, Value
+from irkit.linter import Subject
+from irkit.table import AttributeTest, Condition
+
+
+class Outcome(NamedTuple):
+    """How a test went: `holds` is None where it cannot be told; `text` says what must be, and what was found."""
+
+    holds: bool | None
+    text: str
+
+
+class Case(NamedTuple):
+    """A node to test."""
+
+    subject: Subject
+    node: Node
+
+    @property
+    def rank(self) -> int | None:
+        """Rank of input 0."""
+        return self.subject.rank(self.node.input(0))
+
+    @property
+    def axes_rank(self) -> int | None:
+        """The rank that axes count in: of the result where the operator adds axes."""
+        return self.subject.rank(self.node.output) if self.node.op == "Unsqueeze" else self.rank
+
+    def cut_axes(self) -> tuple[int, ...] | None:
+        """The axes worked on; those that a Slice leaves whole are not among them."""
+        axes = worked_axes(self.node)
+        if axes is None or self.node.op != "Slice" or not self.node.inputs[0]:
+            return axes
+        before, after = self.subject.shape(self.node.inputs[0]), self.subject.shape(self.node.output)
+        if before is None or after is None or len(before) != len(after) or _reverses(self.node):
+            return axes
+        return tuple(axis for axis in axes if before[axis] is None or before[axis] != after[axis])
+
+    def given_inputs(self, slots: Sequence[int]) -> Iterator[tuple[int, Value]]:
+        """Those of these inputs that are there."""
+        for slot in slots:
+            value = self.node.input(slot)
+            if value is not None:
+                yield slot, value
+
+    def input_name(self, slot: int) -> str:
+        """`input 1 (shape)`."""
+        described = ops.schema_of(self.node)
+        formal = described.formal_input(slot) if described is not None else None
+        return f"input {slot} ({formal.name})" if formal is not None else f"input {slot}"
+
+
+def outcomes(subject: Subject, node: Node, condition: Condition) -> Iterator[Outcome]:
+    """The outcome of each test of the condition."""
+    case = Case(subject, node)
+    for test, wanted in condition.given:
+        yield from _TESTS[test](case, wanted)
+
+
+def holds(subject: Subject, node: Node, condition: Condition) -> bool | None:
+    """Whether all tests hold; None where none fails but some cannot be told."""
+    result: bool | None = True
+    for outcome in outcomes(subject, node, condition):
+        if outcome.holds is False:
+            return False
+        if outcome.holds is None:
+            result = None
+    return result
+
+
+def worked_axes(node: Node) -> tuple[int, ...] | None:
+    """The axes an operator with `axes` works on, as written; None where unknown, or left out to mean all."""
+    slot = {"Slice": 3, "Pad": 3}.get(node.op, 1)
+    if node.op == "Slice" and not is_given(node, "axes", slot):
+        starts = constant_integers(node, "starts", 1)
+        return None if starts is None else tuple(range(len(starts)))
+    return constant_integers(node, "axes", slot) if is_given(node, "axes", slot) else None
+
+
+def _reverses(node: Node) -> bool:
+    steps = constant_integers(node, "steps", 4) if is_given(node, "steps", 4) else ()
+    return steps is None or any(step < 0 for step in steps)
+
+
+def _outcome(value: Any, holds: bool | None, what: str, wanted: str) -> Iterator[Outcome]:
+    known = value is not None
+    yield Outcome(holds if known else None, f"{what} must be {wanted}; found {value if known else 'an unknown one'}")
+
+
+# --- ranks and axes --------------------------------------------------------------------------------------------------
+
+
+def _rank(case: Case, wanted: tuple[int, ...]) -> Iterator[Outcome]:
+    return _outcome(case.rank, case.rank in wanted, "rank", _either(wanted))
+
+
+def _out_rank(case: Case, wanted: tuple[int, ...]) -> Iterator[Outcome]:
+    rank = case.subject.rank(case.node.output)
+    return _outcome(rank, rank in wanted, "rank of the result", _either(wanted))
+
+
+def _same_rank(case: Case, wanted: bool) -> Iterator[Outcome]:
+    computed = [value for value in case.node.inputs if value is not None and not case.subject.is_constant(value)]
+    ranks = [case.subject.rank(value) for value in computed]
+    known = all(rank is not None for rank in ranks)
+    found = ", ".join(str(rank) for rank in ranks)
+    yield Outcome((len(set(ranks)) <= 1) is wanted if known else None, f"operands must have one rank; found {found}")
+
+
+def _axis(case: Case, wanted: tuple[int, ...]) -> Iterator[Outcome]:
+    axis = ops.attribute(case.node, "axis")
+    return _outcome(axis, _is_among(axis, wanted, case.rank), "axis", _either(wanted))
+
+
+def _axis_not(case: Case, wanted: tuple[int, ...]) -> Iterator[Outcome]:
+    axis = ops.attribute(case.node, "axis")
+    among = _is_among(axis, wanted, case.rank)
+    return _outcome(axis, None if among is None else not among, "axis", f"other than {_either(wanted)}")
+
+
+def _axes(case: Case, wanted: tuple[tuple[int, ...], ...]) -> Iterator[Outcome]:
+    axes = case.cut_axes()
+    fits = None if axes is None else _any(_same_axes(axes, group, case.axes_rank) for group in wanted)
+    return _outcome(_listed(axes), fits, "axes", _either([_listed(group) for group in wanted]))
+
+
+def _axes_not(case: Case, wanted: tuple[int, ...]) -> Iterator[Outcome]:
+    axes = case.cut_axes()
+    hit = None if axes is None else _any(_is_among(axis, wanted, case.axes_rank) for axis in axes)
+    return _outcome(_listed(axes), None if hit is None else not hit, "axes", f"other than {_either(wanted)}")
+
+
+def _perm(case: Case, wanted: tuple[tuple[int, ...], ...]) -> Iterator[Outcome]:
+    perm = permutation(case.node)
+    return _outcome(_listed(perm), perm in wanted, "perm", _either([_listed(group) for group in wanted]))
+
+
+def _is_among(axis: Any, wanted: Sequence[int], rank: int | None) -> bool | None:
+    if not isinstance(axis, int):
+        return None
+    return _any(_same_axes((axis,), (other,), rank) for other in wanted)
+
+
+def _same_axes(axes: Sequence[int], others: Sequence[int], rank: int | None) -> bool | None:
+    """Whether they are the same set; None where only the rank, which is unknown, could tell."""
+    if rank is not None:
+        return {axis % rank for axis in axes} == {other % rank for other in others} if rank else axes == others
+    if len({axis < 0 for axis in (*axes, *others)}) > 1:
+        return None
+    return set(axes) == set(others)
+
+
+def _any(results: Iterator[bool | None]) -> bool | None:
+    found = set(results)
+    return True if True in found else None if None in found else False
+
+
+# --- operands, attributes, types -------------------------------------------------------------------------------------
+
+
+def _constant(case: Case, wanted: tuple[int, ...]) -> Iterator[Outcome]:
+    for slot, value in case.given_inputs(wanted):
+        text = f"{case.input_name(slot)} must be a constant; found one that is computed"
+        yield Outcome(case.subject.is_constant(value), text)
+
+
+def _variable(case: Case, wanted: tuple[int, ...]) -> Iterator[Outcome]:
+    for slot, value in case.given_inputs(wanted):
+        yield Outcome(not case.subject.is_constant(value), f"{case.input_name(slot)} must not be a constant")
+
+
+def _values(case: Case, wanted: Any) -> Iterator[Outcome]:
+    for key, allowed in wanted.items():
+        slot = int(key)
+        value = case.node.input(slot)
+        data = case.subject.tensor(value) if value is not None else None
+        text = f"{case.input_name(slot)} must be {_either(allowed)}"
+        if value is None:
+            yield Outcome(False, f"{text}; it is left out")
+        elif data is None:
+            yield Outcome(None if case.subject.is_constant(value) else False, f"{text}; it is computed")
+        else:
+            found = data.item() if data.size == 1 else f"{data.size} values"
+            yield Outcome(found in allowed, f"{text}; found {found}")
+
+
+def _attributes(case: Case, wanted: Any) -> Iterator[Outcome]:
+    for name, test in wanted.items():
+        yield from _attribute(case.node, name, test)
+
+
+def _attribute(node: Node, name: str, test: AttributeTest) -> Iterator[Outcome]:
+    if test.present is not None:
+        text = "must be given" if test.present else "must not be given"
+        yield Outcome((name in node.attrs) is test.present, f"attribute {name} {text}")
+    limits = _limits(test)
+    value = ops.attribute(node, name)
+    if value is None and limits:
+        yield Outcome(None, f"attribute {name} is not known")
+        return
+    items = value if isinstance(value, tuple) else (value,)
+    for passes, text in limits:
+        yield Outcome(all(passes(item) for item in items), f"{name} must be {text}; found {_listed(value)}")
+
+
+def _limits(test: AttributeTest) -> list[tuple[Callable[[Any], bool], str]]:
+    """The tests of a value, each with the words for it."""
+    limits: list[tuple[Callable[[Any], bool], str]] = []
+    if test.one_of:
+        limits.append((lambda item: item in test.one_of, _either(test.one_of)))
+    if test.min is not None:
+        limits.append((lambda item: item >= test.min, f"at least {test.min:g}"))
+    if test.max is not None:
+        limits.append((lambda item: item <= test.max, f"at most {test.max:g}"))
+    return limits
+
+
+def _dtype(case: Case, wanted: tuple[str, ...]) -> Iterator[Outcome]:
+    return _element_type(case.node.input(0), wanted, "element type")
+
+
+def _out_dtype(case: Case, wanted: tuple[str, ...]) -> Iterator[Outcome]:
+    return _element_type(case.node.output, wanted, "element type of the result")
+
+
+def _element_type(value: Value | None, wanted: tuple[str, ...], what: str) -> Iterator[Outcome]:
+    dtype = value.dtype if value is not None else None
+    if dtype is None:
+        return _outcome(None, None, what, _either(wanted))
+    names = {dtype.label, "float" if dtype.is_float else "", "integer" if dtype.is_integer else ""}
+    return _outcome(dtype.label, bool(names & set(wanted)), what, _either(wanted))
+
+
+def _is_output(case: Case, wanted: bool) -> Iterator[Outcome]:
+    found = any(value.is_graph_output for value in case.node.outputs)
+    whole, part = "its result must be an output of the graph", "no part of its result may be an output of the graph"
+    yield Outcome(found is wanted, whole if wanted else part)
+
+
+def _listed(value: Any) -> Any:
+    return f"({', '.join(str(item) for item in value)})" if isinstance(value, tuple) else value
+
+
+def _either(items: Sequence[Any]) -> str:
+    texts = [f"{item:g}" if isinstance(item, float) else str(item) for item in items]
+    return texts[0] if len(texts) == 1 else f"{', '.join(texts[:-1])} or {texts[-1]}"
+
+
+_TESTS: dict[str, Callable[[Case, Any], Iterator[Outcome]]] = {
+    "rank": _rank,
+    "out_rank": _out_rank,
+    "same_rank": _same_rank,
+    "axis": _axis,
+    "axis_not": _axis_not,
+    "axes": _axes,
+    "axes_not": _axes_not,
+    "perm": _perm,
+    "constant": _constant,
+    "variable": _variable,
+    "values": _values,
+    "attributes": _attributes,
+    "dtype": _dtype,
+    "out_dtype": _out_dtype,
+    "is_output": _is_output,
+}
