@@ -102,21 +102,15 @@ def node_origin(node: Node, origin: tuple[str, ...] | None) -> None:
     node._origin = origin
 
 
-def node_attr(node: Node, state: tuple[str, Attr | None]) -> None:
-    """Set or remove one attribute; graphs in it become, or stop being, nested in the node."""
-    name, attr = state
-    attrs = dict(node.attrs)
-    old = attrs.pop(name, None)
-    if old is not None:
-        for graph in old.graphs:
-            set_live(graph, False)
-            graph.owner = None
-    if attr is not None:
-        attrs[name] = attr
-        for graph in attr.graphs:
-            graph.owner = node
-            set_live(graph, node.graph is not None and node.graph._live)
+def node_attrs(node: Node, attrs: dict[str, Attr]) -> None:
+    """Set the attributes; graphs in them become nested in the node, those that were there before no longer are."""
+    for graph in node.subgraphs:
+        set_live(graph, False)
+        graph.owner = None
     node._attrs = attrs
+    for graph in node.subgraphs:
+        graph.owner = node
+        set_live(graph, node.graph is not None and node.graph._live)
     for value in node._outputs:
         value._constant = None  # the data of a Constant is one of its attributes
 
@@ -192,7 +186,7 @@ def _unlink(node: Node) -> None:
     for value in node._outputs:
         if value._name:
             del graph._values[value._name]
-    node.graph = None  # _prev and _next stay: an iterator that stands here finds its way on
+    node.graph, node._home = None, graph  # _prev and _next stay: an iterator that stands here finds its way on
 
 
 def count_uses(node: Node, sign: int) -> None:

@@ -80,10 +80,9 @@ class Value:
     @name.setter
     def name(self, name: str) -> None:
         if name != self._name:
-            graph = self.graph
-            if graph is not None and name in graph._values:
-                raise GraphError(f"cannot rename {self.name!r}: the graph already has a value {name!r}")
-            edits.edit(graph, "rename", edits.value_name, self, self._name, name)
+            if self.graph is not None:
+                self.graph._take_name(name)
+            edits.edit(self._journaled_in, "rename", edits.value_name, self, self._name, name)
 
     @property
     def type(self) -> ValueType | None:
@@ -95,7 +94,7 @@ class Value:
     @type.setter
     def type(self, type: ValueType | None) -> None:
         if type != self.type:
-            edits.edit(self.graph, "type", edits.value_type, self, self._type, type)
+            edits.edit(self._journaled_in, "type", edits.value_type, self, self._type, type)
 
     @property
     def dtype(self) -> DType | None:
@@ -113,6 +112,10 @@ class Value:
     def graph(self) -> Graph | None:
         """The graph it belongs to; None when its node is in no graph."""
         return self.producer.graph if self.producer is not None else self._graph
+
+    @property
+    def _journaled_in(self) -> Graph | None:
+        return self.producer.journaled_in if self.producer is not None else self._graph
 
     @property
     def users(self) -> tuple[Node, ...]:
@@ -153,7 +156,7 @@ class Value:
     @property
     def constant(self) -> Tensor | None:
         """Its data where it is a dense constant: an initializer nobody can override, or the output of a Constant node."""
-        data = self.initializer
+        data = self._constant
         if data is None and self.producer is not None and self.producer.op == "Constant" and not self.producer.domain:
             data = self._constant = _constant_of(self.producer)
         return data if isinstance(data, Tensor) and not self.is_graph_input else None
@@ -161,7 +164,7 @@ class Value:
     @property
     def initializer(self) -> Tensor | SparseTensor | None:
         """Stored data, be it sparse or the default of an input."""
-        return self._constant
+        return self._constant if self.producer is None else None
 
     def set_initializer(self, data: Tensor | SparseTensor) -> None:
         """Replace the stored data of an initializer, and its type with it."""
@@ -195,7 +198,8 @@ class Node:
     """
 
     __slots__ = (
-        "_attrs", "_domain", "_extra", "_inputs", "_lazy_attrs", "_name", "_next", "_op", "_origin", "_outputs", "_prev", "graph",
+        "_attrs", "_domain", "_extra", "_home", "_inputs", "_lazy_attrs", "_name", "_next", "_op", "_origin", "_outputs",
+        "_prev", "graph",
     )  # fmt: skip
 
     def __init__(
@@ -225,10 +229,17 @@ class Node:
         self._extra: NodeExtra | Lazy | None = None
         self._origin: tuple[str, ...] | None = None
         self.graph: Graph | None = None
+        self._home: Graph | None = None
         self._prev: Node | None = None
         self._next: Node | None = None
         for graph in self.subgraphs:
             graph.owner = self
+            edits.set_live(graph, False)
+
+    @property
+    def journaled_in(self) -> Graph | None:
+        """The graph it is in or was taken from: its edits are undone together with the edit that took it out."""
+        return self.graph if self.graph is not None else self._home
 
     @property
     def op(self) -> str:
@@ -248,7 +259,7 @@ class Node:
     def set_op(self, op: str, domain: str = "") -> None:
         """Make it another operator with the same inputs, outputs and attributes."""
         if (op, domain) != (self._op, self._domain):
-            edits.edit(self.graph, "op", edits.node_op, self, (self._op, self._domain), (op, domain))
+            edits.edit(self.journaled_in, "op", edits.node_op, self, (self._op, self._domain), (op, domain))
 
     @property
     def name(self) -> str:
@@ -260,7 +271,7 @@ class Node:
         if name != self._name:
             if self._origin is None:
                 self._origin = self.origin
-            edits.edit(self.graph, "node-name", edits.node_name, self, self._name, name)
+            edits.edit(self.journaled_in, "node-name", edits.node_name, self, self._name, name)
 
     @property
     def inputs(self) -> tuple[Value | None, ...]:
@@ -291,13 +302,15 @@ class Node:
         """Read these values."""
         new = tuple(inputs)
         if new != self._inputs:
-            edits.edit(self.graph, "inputs", edits.node_inputs, self, self._inputs, new)
+            edits.edit(self.journaled_in, "inputs", edits.node_inputs, self, self._inputs, new)
 
     def add_output(self, name: str = "") -> Value:
         """A new last output; "" names one that is left out, fresh names come from `Model.fresh_name`."""
+        if self.graph is not None:
+            self.graph._take_name(name)
         value = Value(name)
         value.producer, value.index = self, len(self._outputs)
-        edits.edit(self.graph, "outputs", edits.node_outputs, self, self._outputs, (*self._outputs, value))
+        edits.edit(self.journaled_in, "outputs", edits.node_outputs, self, self._outputs, (*self._outputs, value))
         return value
 
     def drop_output(self) -> None:
@@ -305,7 +318,7 @@ class Node:
         value = self._outputs[-1]
         if value.use_count:
             raise GraphError(f"cannot drop output {value.name!r} of {self.name or self.op!r}: {_reader_of(value)}")
-        edits.edit(self.graph, "outputs", edits.node_outputs, self, self._outputs, self._outputs[:-1])
+        edits.edit(self.journaled_in, "outputs", edits.node_outputs, self, self._outputs, self._outputs[:-1])
 
     @property
     def attrs(self) -> Mapping[str, Attr]:
@@ -325,7 +338,10 @@ class Node:
         old = self.attrs.get(name)
         new = value if value is None or isinstance(value, Attr) else Attr(name, value, kind)
         if new != old:
-            edits.edit(self.graph, "attr", edits.node_attr, self, (name, old), (name, new))
+            attrs = {key: attr for key, attr in self.attrs.items() if key != name or new is not None}
+            if new is not None:
+                attrs[name] = new
+            edits.edit(self.journaled_in, "attr", edits.node_attrs, self, self.attrs, attrs)
 
     @property
     def subgraphs(self) -> tuple[Graph, ...]:
@@ -345,7 +361,7 @@ class Node:
 
     @extra.setter
     def extra(self, extra: NodeExtra) -> None:
-        edits.edit(self.graph, "extra", edits.node_extra, self, self._extra, extra)
+        edits.edit(self.journaled_in, "extra", edits.node_extra, self, self._extra, extra)
 
     @property
     def metadata(self) -> Mapping[str, str]:
@@ -367,7 +383,8 @@ class Node:
         doc = next((node.extra.doc for node in nodes if node.extra.doc), "")
         if metadata or doc:
             self.extra = NodeExtra(doc, metadata, self.extra.overload, self.extra.unknown)
-        edits.edit(self.graph, "origin", edits.node_origin, self, self._origin, origin)
+        if origin != self.origin:
+            edits.edit(self.journaled_in, "origin", edits.node_origin, self, self._origin, origin)
 
     @property
     def successors(self) -> list[Node]:
@@ -419,7 +436,7 @@ class Graph:
         """The model it belongs to, directly or nested."""
         graph: Graph | None = self
         while graph is not None and graph._model is None:
-            graph = graph.owner.graph if graph.owner is not None else None
+            graph = graph.owner.journaled_in if graph.owner is not None else None
         return graph._model if graph is not None else None
 
     @property
@@ -443,15 +460,25 @@ class Graph:
         return self._values
 
     def set_inputs(self, inputs: Iterable[Value]) -> None:
-        """Replace the inputs. New values must be without producer and named."""
-        edits.edit(self, "graph-inputs", edits.graph_inputs, self, self._inputs, tuple(inputs))
+        """Replace the inputs. New ones are values without producer, or initializers of the graph.
+
+        Raises `GraphError` where one has no name, one that is taken, or belongs elsewhere.
+        """
+        new = tuple(inputs)
+        for value in new:
+            if value.graph is self and value.producer is None:
+                continue
+            if value.producer is not None or value.graph is not None or not value.name:
+                raise GraphError(f"{value!r} cannot be an input of graph {self.name!r}: it is not a new, named value")
+            self._take_name(value.name)
+        edits.edit(self, "graph-inputs", edits.graph_inputs, self, self._inputs, new)
 
     def set_outputs(self, outputs: Iterable[Value]) -> None:
         """Replace the outputs."""
         edits.edit(self, "graph-outputs", edits.graph_outputs, self, self._outputs, tuple(outputs))
 
     def add_input(self, name: str, type: ValueType | None) -> Value:
-        """A new last input."""
+        """A new last input. Raises `GraphError` where the name is taken."""
         value = Value(name, type)
         self.set_inputs((*self._inputs, value))
         return value
@@ -502,16 +529,22 @@ class Graph:
         edits.edit(self, "remove", edits.place, node, (self, node._prev), None)
 
     def replace_value(self, old: Value, new: Value) -> None:
-        """Let everything that reads `old` read `new`. Names of graph outputs stay as they are.
+        """Let everything that reads `old` read `new`, but for the node that makes `new`. Graph outputs keep their names.
 
-        Where `old` is a graph output, `new` takes its name; where it cannot (it is an input, an initializer, another
-        output, or lives in another graph), an Identity node stands between.
+        Where `old` is a graph output, `new` takes its name and declared type; where it cannot (it is an input, an
+        initializer, another output, or lives in another graph), an Identity node stands between.
+
+        Raises:
+            GraphError: `old` is an input and an output of one graph, so that its name cannot be given away.
         """
+        home = old.graph or self
+        if old.is_graph_input and old in home._outputs:
+            raise GraphError(f"cannot replace {old.name!r}: it is an input of graph {home.name!r}, and an output too")
         for user in old.users:
             if user is not new.producer:
                 user.set_inputs([new if value is old else value for value in user._inputs])
-        for graph in self._outputs_reading(old):
-            target = new if self._may_take_name(new) and graph is self else self._identity(graph, old, new)
+        for graph in home._outputs_reading(old):
+            target = new if graph is home and home._may_take_name(new) else graph._identity(old, new)
             if target is not old:
                 graph._hand_over(old, target)
 
@@ -526,10 +559,13 @@ class Graph:
     def _may_take_name(self, value: Value) -> bool:
         return value.producer is not None and value.producer.graph is self and not value._output_count
 
-    def _identity(self, graph: Graph, old: Value, new: Value) -> Value:
+    def _identity(self, old: Value, new: Value) -> Value:
+        """A copy of `new` in this graph; `old` itself where it is one."""
         if old.producer is not None and old.producer.op == "Identity" and old.producer._inputs == (new,):
             return old
-        return graph.append(Node("Identity", [new], name=f"{old.name}_copy", types=[old.type])).output
+        model = self.model
+        name = model.fresh_node_name(f"{old.name}_copy") if model is not None else f"{old.name}_copy"
+        return self.append(Node("Identity", [new], name=name, types=[old.type])).output
 
     def _hand_over(self, old: Value, new: Value) -> None:
         name = old.name
@@ -537,13 +573,21 @@ class Graph:
         if old.graph is self:
             old.name = self.fresh_name(f"{name}_replaced")
             new.name = name
-        if new.type is None or new.shape is None:
+        if old.type is not None and (new.type is None or old.shape is not None):
             new.type = old.type
 
     def fresh_name(self, base: str) -> str:
         """A value name nobody in the model uses: `base`, or `base_1`, `base_2`, ..."""
         model = self.model
         return model.fresh_name(base) if model is not None else _fresh(base, self._values)
+
+    def _take_name(self, name: str) -> None:
+        """Raise `GraphError` where a value of the graph has that name; else keep it from being given out as fresh."""
+        if name in self._values:
+            raise GraphError(f"graph {self.name!r} already has a value {name!r}")
+        model = self.model
+        if model is not None:
+            model.reserve(name)
 
     def sort(self) -> None:
         """Put the nodes where each follows what it reads, moving as few as a stable order allows.
@@ -559,14 +603,15 @@ class Graph:
             prev = node
 
     def _name_new(self, node: Node) -> None:
+        """Name the node, its outputs, and nodes nested in it where they have no name; refuse outputs that are taken."""
         model = self.model
-        if not node._name and model is not None:
-            node._name = model.fresh_node_name(node._op)
+        if model is not None:
+            model.name_nodes(node)
         for value in node._outputs:
             if value._name is None:
                 value._name = self.fresh_name(f"{node._name or node._op}_output")
-            elif value._name and value._name in self._values:
-                raise GraphError(f"cannot insert {node!r}: the graph already has a value {value._name!r}")
+            elif value._name:
+                self._take_name(value._name)
 
     def __iter__(self) -> Iterator[Node]:
         node = self._first

@@ -145,6 +145,22 @@ class Model:
             self._node_names = _Names(node.name for node in self.walk())
         return self._node_names.fresh(base)
 
+    def reserve(self, name: str) -> None:
+        """Never give out this value name as fresh."""
+        if self._names is not None:
+            self._names.add(name)
+
+    def name_nodes(self, node: Node) -> None:
+        """Name a node that enters the model, and what is nested in it, and know the names that are there."""
+        for each in (node, *(inner for graph in node.subgraphs for inner in graph.walk())):
+            if not each.name:
+                each._name = self.fresh_node_name(each.op)
+            elif self._node_names is not None:
+                self._node_names.add(each.name)
+            if each is not node:
+                for value in each.outputs:
+                    self.reserve(value.name)
+
     def close(self) -> None:
         """Let go of the files it reads from. Weights not yet read can no longer be."""
         for source in self.sources:
@@ -176,6 +192,9 @@ class _Names:
     def __init__(self, taken: Iterable[str]) -> None:
         self._taken = set(taken)
         self._next: dict[str, int] = {}
+
+    def add(self, name: str) -> None:
+        self._taken.add(name)
 
     def fresh(self, base: str) -> str:
         name = base

@@ -60,12 +60,19 @@ class Tensor:
 
         Args:
             array: the data; later changes to a small array given here must not be made.
-            dtype: the element type where the array holds a carrier of it, as uint16 for bfloat16.
+            dtype: the element type where the array does not tell: what to make of Python numbers, or the type that an
+                array holds the carrier of (`DType.numpy`), as uint16 for bfloat16.
+
+        Raises `ValueError` where the array is of another type.
         """
         import numpy as np
 
-        array = np.asarray(array)
-        kind = dtype or DType.of(array.dtype)
+        carrier = None if dtype is None or isinstance(array, np.ndarray) else dtype.numpy
+        array = np.asarray(array, carrier)
+        array = array.astype(array.dtype.newbyteorder("="), copy=False)
+        kind = DType.of(array.dtype) if dtype is None else dtype
+        if kind != DType.STRING and array.dtype != kind.numpy:
+            raise ValueError(f"a tensor of {kind.label} is made of {kind.numpy} elements, not of {array.dtype}")
         if kind == DType.STRING:
             return cls.strings([_text(item) for item in array.reshape(-1)], array.shape)
         if array.nbytes >= source.SCRATCH_THRESHOLD and array.flags.writeable:
