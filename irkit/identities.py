@@ -33,7 +33,7 @@ def identity_source(node: Node) -> Value | None:
 
 
 def constant_integers(node: Node, name: str, index: int) -> tuple[int, ...] | None:
-    """Integers given as attribute `name` or, in later versions, as constant input `index`; None where they are unknown."""
+    """Integers given as attribute `name` or, in later versions, as constant input `index`; None where unknown."""
     attr = node.attrs.get(name)
     if attr is not None:
         return tuple(attr.value or ()) if not attr.ref else None

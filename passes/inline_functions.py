@@ -1,9 +1,9 @@
 """Replace calls of a model's own functions by their bodies, since no pass sees inside a call.
 
-Calls inside of bodies are replaced in turn. Names stay readable and stable: what a call `block` had as node or value `conv`
-inside becomes `block/conv`, and outputs of the call keep their names. Nodes keep their metadata and stand for the call as
-well as for themselves. A body that is written in another version of an operator set than the model is converted; where
-that cannot be, the function and its calls stay, and a finding names it.
+Calls inside of bodies are replaced in turn. Names stay readable and stable: what a call `block` had as node or
+value `conv` inside becomes `block/conv`, and outputs of the call keep their names. Nodes keep their metadata and
+stand for the call as well as for themselves. A body that is written in another version of an operator set than the
+model is converted; where that cannot be, the function and its calls stay, and a finding names it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,11 @@ class InlineFunctions(irkit.Pass):
         _inline(model, context, model.graph, refused)
         left = irkit.called_functions(model, model.graph)
         if len(left) < len(model.functions):
+            gone = {item.domain for item in model.functions.values() if item not in left}
             model.set_field("functions", {key: item for key, item in model.functions.items() if item in left})
+            gone -= {node.domain for node in model.walk()}
+            imports = {domain: version for domain, version in model.opset_imports.items() if domain not in gone}
+            model.set_field("opset_imports", imports)
 
 
 def _inline(
@@ -47,7 +51,7 @@ def _inline(
 def _expand(
     model: irkit.Model, context: irkit.Context, call: irkit.Node, function: irkit.Function
 ) -> list[irkit.Node] | None:
-    """Put the body in the place of a call, in the versions of operator sets that the model imports. Returns its nodes."""
+    """Put the body in the place of a call, in the operator sets that the model imports. Returns its nodes."""
     mark = model.journal.position
     missing = {key: number for key, number in function.opset_imports.items() if key not in model.opset_imports}
     if missing:

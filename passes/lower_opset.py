@@ -1,8 +1,9 @@
 """Write a model in the operator set that the compiler takes, up or down, node by node.
 
-A node whose operator is the same in both versions stays as it is. Others follow irkit's rules from change to change of
-their operator; where there is no way down by rules, ONNX's official body of the operator takes its place. All or nothing:
-if one node cannot be said in the other version, the model keeps its own, and a finding names the node and the reason.
+A node whose operator is the same in both versions stays as it is. Others follow irkit's rules from change to change
+of their operator; where there is no way down by rules, ONNX's official body of the operator takes its place. All or
+nothing: if one node cannot be said in the other version, the model keeps its own, and a finding names the node and
+the reason.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Compute the same thing once.
 
-Two nodes of a graph are duplicates where operator, attributes and inputs are the same (inputs in any order, if the operator
-commutes); two stored constants where type, shape and every bit are. The first one stays. Random operators, operators irkit
-has no schema of, and nodes with nested graphs are never merged, nor are two graph outputs.
+Two nodes of a graph are duplicates where operator, attributes and inputs are the same (inputs in any order, if the
+operator commutes); two stored constants where type, shape and every bit are. The first one stays. Random operators,
+operators irkit has no schema of, and nodes with nested graphs are never merged, nor are two graph outputs.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Remove what nothing reads.
 
-Operators of ONNX have no side effects, so a node none of whose outputs is read computes nothing: it goes, be it random or
-of an unknown domain. A node without any output can only be there for a side effect, and stays. Also removed: stored data
-and functions that nothing uses, and optional outputs that nothing reads. Graph inputs always stay.
+Operators of ONNX have no side effects, so a node none of whose outputs is read computes nothing: it goes, be it
+random or of an unknown domain. A node without any output can only be there for a side effect, and stays. Also
+removed: stored data and functions that nothing uses, and optional outputs that nothing reads. Graph inputs always
+stay.
 """
 
 from __future__ import annotations
@@ -41,7 +42,8 @@ def _sweep(model: irkit.Model, context: irkit.Context, graph: irkit.Graph) -> No
 
 
 def _is_dead(node: irkit.Node, protected: frozenset[str]) -> bool:
-    return bool(node.outputs) and not any(value.use_count or value.name in protected for value in node.outputs)
+    named = [value for value in node.outputs if value.name]
+    return bool(named) and not any(value.use_count or value.name in protected for value in named)
 
 
 def _drop_outputs(model: irkit.Model, context: irkit.Context, node: irkit.Node) -> None:

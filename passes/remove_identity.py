@@ -1,15 +1,15 @@
 """Remove nodes that give back what they get.
 
-What counts as one is decided by `irkit.identity_source`, exactly: Identity, Dropout outside of training, casts, reshapes,
-transposes, pads, slices, pools and resizes that change nothing, x + 0, x * 1, and pairs that cancel each other. Pairs that
-leave something become one node:
+What counts as one is decided by `irkit.identity_source`, exactly: Identity, Dropout outside of training, casts,
+reshapes, transposes, pads, slices, pools and resizes that change nothing, x + 0, x * 1, and pairs that cancel each
+other. Pairs that leave something become one node:
 
     Transpose(Transpose(x, p), q)  =  Transpose(x, p[q])
     Reshape(f(x), shape)           =  Reshape(x, shape)     f: Reshape, Flatten, Squeeze, Unsqueeze; shape without 0
 
-A graph output keeps its name: the value that takes its place takes the name. Where it cannot, because it is a graph input,
-stored data, a value of an outer graph or an output itself, the node stays (so a body of Scan or Loop never hands an input
-straight through, nor one value twice).
+A graph output keeps its name: the value that takes its place takes the name. Where it cannot, because it is a graph
+input, stored data, a value of an outer graph or an output itself, the node stays (so a body of Scan or Loop never
+hands an input straight through, nor one value twice).
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def _bypass(model: irkit.Model, context: irkit.Context, node: irkit.Node) -> Non
             if source.type is None or node.output.is_graph_output:
                 source.type = node.output.type or source.type
             node.graph.replace_value(node.output, source)
-            node.graph.remove(node)
+            _remove_unread(node)
 
 
 def _may_replace(old: irkit.Value, new: irkit.Value, protected: frozenset[str]) -> bool:
@@ -72,6 +72,7 @@ def _merge_into_pair(model: irkit.Model, context: irkit.Context, node: irkit.Nod
             if allowed:
                 node.set_input(0, source)
                 node.set_origin([node, inner])
+                _remove_unread(inner)
     elif node.op == inner.op == "Transpose":
         first, second = irkit.permutation(inner), irkit.permutation(node)
         if first is None or second is None:
@@ -81,6 +82,15 @@ def _merge_into_pair(model: irkit.Model, context: irkit.Context, node: irkit.Nod
                 node.set_input(0, source)
                 node.set_attr("perm", tuple(first[axis] for axis in second))
                 node.set_origin([node, inner])
+                _remove_unread(inner)
+
+
+def _remove_unread(node: irkit.Node | None) -> None:
+    """Remove a node nobody reads any more, and what it alone read the data of."""
+    while node is not None and node.graph is not None and not any(value.use_count for value in node.outputs):
+        node.graph.remove(node)
+        data = node.input(0)
+        node = data.producer if data is not None else None
 
 
 def _is_absolute(node: irkit.Node) -> bool:

@@ -18,8 +18,8 @@ def official_function(node: Node, version: int) -> Function | None:
     """The body of a node's operator as a function that the node can call; None where ONNX has none for it.
 
     Args:
-        node: a node of ONNX's own domain. Many bodies are made for its attributes and the types of its inputs; where such a
-            type is not known there is no body.
+        node: a node of ONNX's own domain. Many bodies are made for its attributes and the types of its inputs; where
+            such a type is not known there is no body.
         version: version of the operator set it is written in. What the body is written in is `Function.opset_imports`.
     """
     schema = find_schema(node.op, "", version)

@@ -29,8 +29,8 @@ def needs_conversion(node: Node, source: int, target: int) -> bool:
 def convert_node(node: Node, source: int, target: int) -> None:
     """Rewrite a node of ONNX's own domain from version `source` to `target`; it may become several.
 
-    Types of its inputs should be known: some rules need ranks or element types. Names of its outputs stay. An operator that
-    is in no version that irkit knows is left alone.
+    Types of its inputs should be known: some rules need ranks or element types. Names of its outputs stay. An operator
+    that is in no version that irkit knows is left alone.
 
     Raises `ConversionError` with the reason where it cannot be said in the other version. The graph may then be half
     converted: undo what was done.

@@ -1,14 +1,17 @@
 """Rules of changes that mean something else in the older version: from the newer one down to it.
 
-Each is entered under the version at which the operator changed. A change that has a rule up and none down cannot be undone;
-one without any rule is undone by comparing schemas. What a rule refuses is tried with the operator's official body.
+Each is entered under the version at which the operator changed. A change that has a rule up and none down cannot be
+undone; one without any rule is undone by comparing schemas. What a rule refuses is tried with the operator's
+official body.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
+from irkit.ir import Value
 from irkit.opsets.step import Rule, Rules, Step, rule_for
 from irkit.types import DType, OptionalType, SequenceType, TensorType, is_static
 
@@ -251,6 +254,44 @@ def grid_sample_20(step: Step) -> None:
     if step.rank() != 4:
         step.refuse("it samples a volume")
     step.node.set_attr("mode", {"linear": "bilinear", "cubic": "bicubic"}.get(step.attr("mode"), step.attr("mode")))
+
+
+@rule_for(LOWERING, "Gelu", 20)
+def gelu_20(step: Step) -> None:
+    """The form that PyTorch's exporter writes, which compilers know better than ONNX's body."""
+    x, dtype = step.node.input(0), step.dtype()
+
+    def number(value: float, name: str) -> Value:
+        return step.store(value, name, dtype)
+
+    if not dtype.is_native:
+        step.refuse(f"{dtype.label} has no constants")
+    if step.attr("approximate") == "none":
+        inner = step.make("Erf", [step.make("Div", [x, number(math.sqrt(2), "sqrt2")])])
+        gate = step.make("Add", [inner, number(1.0, "one")])
+        step.replace(step.make("Mul", [step.make("Mul", [x, gate]), number(0.5, "half")]))
+        return
+    cubed = step.make("Mul", [step.make("Pow", [x, number(3.0, "three")]), number(0.044715, "cubic")])
+    scaled = step.make("Mul", [step.make("Add", [x, cubed]), number(math.sqrt(2 / math.pi), "slope")])
+    gate = step.make("Add", [step.make("Tanh", [scaled]), number(1.0, "one")])
+    step.replace(step.make("Mul", [step.make("Mul", [x, number(0.5, "half")]), gate]))
+
+
+@rule_for(LOWERING, "GroupNormalization", 21)
+def group_norm_21(step: Step) -> None:
+    """An InstanceNormalization of the groups, then scale and bias of the channels, as PyTorch's exporter writes it."""
+    x, scale, bias = step.node.inputs
+    groups, rank, shape = step.attr("num_groups"), step.rank(), step.shape() or ()
+    if step.dtype() != DType.FLOAT32:
+        step.refuse("it computes in float32 on other data")
+    grouped = step.make("Reshape", [x, step.store([0, groups, -1], "groups")])
+    one, zero = (step.store([value] * groups, name, DType.FLOAT32) for value, name in ((1, "ones"), (0, "zeros")))
+    normal = step.make("InstanceNormalization", [grouped, one, zero], {"epsilon": step.attr("epsilon")})
+    whole = step.store(shape, "shape") if is_static(shape) else step.make("Shape", [x])
+    result = step.make("Reshape", [normal, whole])
+    axes = step.store(range(1, rank - 1), "axes")
+    wide = [step.make("Unsqueeze", [value, axes]) if rank > 2 else value for value in (scale, bias)]
+    step.replace(step.make("Add", [step.make("Mul", [result, wide[0]]), wide[1]]))
 
 
 @rule_for(LOWERING, "QuantizeLinear", 21)
