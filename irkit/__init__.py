@@ -13,7 +13,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from irkit.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from irkit.affine import (
@@ -118,6 +118,7 @@ if TYPE_CHECKING:
         TensorType as TensorType,
     )
     from irkit.verifier import verify as verify
+    from irkit.why import NearMiss as NearMiss, near_misses as near_misses
 
 _MODULES = {
     "affine": [
@@ -156,6 +157,7 @@ _MODULES = {
         "DType", "MapType", "OpaqueType", "OptionalType", "SequenceType", "SparseTensorType", "TensorType",
     ],
     "verifier": ["verify"],
+    "why": ["NearMiss", "near_misses"],
 }  # fmt: skip
 
 _HOME = {name: f"irkit.{module}" for module, names in _MODULES.items() for name in names}

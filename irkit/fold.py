@@ -20,6 +20,9 @@ from irkit.types import DType, TensorType, ValueType
 MOST_ELEMENTS = 1 << 28
 """A node that would make more elements than this, other than a splat, is never computed."""
 
+_LIKE_THE_FIRST = frozenset({"CastLike", "Clip", "PRelu"})
+"""Elementwise operators whose further inputs do not stretch the first."""
+
 _SMALL = 1 << 10
 """Elements up to which a splat is simply written out to be moved about."""
 
@@ -104,7 +107,8 @@ def _uniform_elementwise(call: Call, kernel: Kernel) -> list[Tensor] | None:
         return None
     if not all(tensor.is_splat or tensor.size == 1 for tensor in given):
         return None
-    shape = given[0].shape if call.version < 7 else np.broadcast_shapes(*(tensor.shape for tensor in given))
+    alone = call.version < 7 or call.node.op in _LIKE_THE_FIRST
+    shape = given[0].shape if alone else np.broadcast_shapes(*(tensor.shape for tensor in given))
     scalars = [None if tensor is None else _scalar(tensor) for tensor in call.inputs]
     return [Tensor.splat(out.numpy()[()], shape, out.dtype) for out in kernel.run(Call(call.node, scalars))]
 

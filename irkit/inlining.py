@@ -67,6 +67,24 @@ def inline_call(call: Node, function: Function) -> list[Node]:
     return [*copies, *replace_node(call, outputs[: len(call.outputs)], copies)]
 
 
+def inline_branch(node: Node, branch: Graph) -> list[Node]:
+    """Replace a node by the nodes of a graph nested in it that has no inputs, as a branch of an If has none.
+
+    Names are given as by `inline_call`. Returns the new nodes.
+    """
+    graph = node.graph
+    assert graph is not None
+    model = graph.model
+    assert model is not None
+    copier = _Copier(model, node, {}, {})
+    for value in branch.initializers.values():
+        assert value.initializer is not None
+        copier.values[value] = graph.add_initializer(copier.value_name(value), value.initializer)
+    copies = [graph.insert(copier.node(inner), before=node) for inner in branch]
+    outputs = [copier.values.get(value, value) for value in branch.outputs]
+    return [*copies, *replace_node(node, outputs[: len(node.outputs)], copies)]
+
+
 def replace_node(node: Node, values: Sequence[Value | None], made: Iterable[Node]) -> list[Node]:
     """Remove a node, and let one value for each of its outputs take the output's readers and its name.
 
@@ -138,7 +156,7 @@ class _Copier:
             source.op,
             [None if value is None else self.values.get(value, value) for value in source.inputs],
             {attr.name: attr for attr in map(self._attribute, source.attrs.values()) if attr is not None},
-            [self._name(value) for value in source.outputs],
+            [self.value_name(value) for value in source.outputs],
             domain=source.domain,
             name=name,
             types=[value.type for value in source.outputs],
@@ -150,7 +168,7 @@ class _Copier:
             node.extra = NodeExtra(doc, metadata, source.extra.overload, source.extra.unknown)
         return node
 
-    def _name(self, value: Value) -> str:
+    def value_name(self, value: Value) -> str:
         return self.model.fresh_name(f"{self.prefix}{value.name}") if value.name else ""
 
     def _attribute(self, attr: Attr) -> Attr | None:
@@ -172,9 +190,9 @@ class _Copier:
         graph.doc, graph.metadata, graph.extra = source.doc, dict(source.metadata), source.extra
         for value in source.initializers.values():
             assert value.initializer is not None
-            self.values[value] = graph.add_initializer(self._name(value), value.initializer)
+            self.values[value] = graph.add_initializer(self.value_name(value), value.initializer)
         for value in source.inputs:
-            self.values.setdefault(value, Value(self._name(value), value.type))
+            self.values.setdefault(value, Value(self.value_name(value), value.type))
         graph.set_inputs(new for value in source.inputs if (new := self.values[value]) is not None)
         for node in source:
             graph.append(self.node(node))

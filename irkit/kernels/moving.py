@@ -18,6 +18,14 @@ def _identity(call: Call) -> list[Tensor]:
     return [call.tensor(0)]
 
 
+@kernel("Constant")
+def _constant(call: Call) -> list[Tensor]:
+    data = call.node.output.constant
+    if data is None:
+        raise CannotEvaluate
+    return [data]
+
+
 @kernel("Reshape", data=(0,))
 def _reshape(call: Call) -> list[Tensor]:
     target = call.ints(1, "shape")
@@ -199,7 +207,8 @@ def _space_to_depth(call: Call) -> list[Tensor]:
     batch, channels, height, width = data.shape
     if height % block or width % block:
         raise CannotEvaluate
-    parts = data.reshape(batch, channels, height // block, block, width // block, block).transpose(0, 3, 5, 1, 2, 4)
+    parts = data.reshape(batch, channels, height // block, block, width // block, block)
+    parts = parts.transpose((0, 1, 3, 5, 2, 4) if call.attr("mode") == "CRD" else (0, 3, 5, 1, 2, 4))
     return [like(call, parts.reshape(batch, channels * block**2, height // block, width // block))]
 
 
