@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from irkit import Context, Model, Pass, parse_model, print_model
+from irkit import Context, Inference, Model, Pass, parse_model, print_model
 from irkit.library import get_pass
 
 FOLDER = Path(__file__).parent / "passes"
@@ -40,6 +39,7 @@ class Case:
     def model(self) -> Model:
         """The model before, with the types of its values inferred."""
         model = parse_model(self.before, source=str(self.path))
+        Inference.of(model).update()
         return model
 
     def make_pass(self) -> Pass:
@@ -60,13 +60,11 @@ class Case:
 
 def run_pass(item: Pass, model: Model) -> Context:
     """Run one pass as the pipeline does, without its proof."""
-    context = Context(pass_name=item.name)
-    if importlib.util.find_spec("irkit.infer"):  # until it stands, passes see the types that the text gives
-        inference = importlib.import_module("irkit.infer").Inference(model)
-        inference.run()
-        context.update_types = inference.update
+    inference = Inference.of(model)
+    inference.update()
+    context = Context(pass_name=item.name, update_types=inference.update)
     item.run(model, context)
-    context.update_types()
+    inference.update()
     return context
 
 
