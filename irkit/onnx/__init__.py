@@ -4,7 +4,8 @@
     typeinfo.py            types of values
     tensors.py, external.py    constant data, inside the file and beside it
     attrs.py               attributes
-    graphs.py, reader.py   a file becomes a model
+    nodes.py, graphs.py, reader.py   a file becomes a model
+    extras.py              what is kept of a file beyond the IR; explain.py, what a file is that is no model
     encoder.py, storage.py, writer.py   a model becomes a file
     proto.py, interop.py   to and from the objects of other packages
 

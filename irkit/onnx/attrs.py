@@ -241,5 +241,6 @@ _ENCODERS: dict[AttrKind, Callable[[Chunks, int, Any, GraphEncoder], None]] = {
     AttrKind.FLOAT: _put_floats, AttrKind.FLOATS: _put_floats, AttrKind.INT: _put_ints, AttrKind.INTS: _put_ints,
     AttrKind.STRING: _put_strings, AttrKind.STRINGS: _put_strings, AttrKind.TENSOR: _put_tensors,
     AttrKind.TENSORS: _put_tensors, AttrKind.GRAPH: _put_graphs, AttrKind.GRAPHS: _put_graphs,
-    AttrKind.TYPE: _put_types, AttrKind.TYPES: _put_types, AttrKind.SPARSE_TENSOR: _put_sparse, AttrKind.SPARSE_TENSORS: _put_sparse,
+    AttrKind.TYPE: _put_types, AttrKind.TYPES: _put_types, AttrKind.SPARSE_TENSOR: _put_sparse,
+    AttrKind.SPARSE_TENSORS: _put_sparse,
 }  # fmt: skip

@@ -1,4 +1,4 @@
-"""Nodes, graphs, functions and models to the wire format. Fields go out in the order of their numbers, as in protobuf."""
+"""Nodes, graphs, functions and models to the wire format, fields in the order of their numbers as protobuf has it."""
 
 from __future__ import annotations
 

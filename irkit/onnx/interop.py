@@ -42,8 +42,8 @@ def from_graphsurgeon(graph: Any) -> Model:
 def to_graphsurgeon(model: Model) -> Any:
     """The `onnx_graphsurgeon.Graph` of a model.
 
-    It holds nodes, attributes, constants, functions and opset imports. It has no place for metadata, doc strings, recorded
-    types of the insides of functions, quantization annotations and training information: these are lost.
+    It holds nodes, attributes, constants, functions and opset imports. It has no place for metadata, doc strings,
+    recorded types of the insides of functions, quantization annotations and training information: these are lost.
 
     Raises `MissingDependencyError` where onnx-graphsurgeon is not installed.
     """
@@ -55,8 +55,8 @@ def to_networkx(graph: Graph | Model) -> Any:
 
     It is bipartite: a vertex is a `Value` or a `Node` of irkit, with `kind` "value" or "node" and a `label`. Edges run
     from values to the nodes that read them and from nodes to the values they make, one for each input and output, with
-    its `slot`; so `Mul(x, x)` has two edges from x. A node with nested graphs has an edge with `captured=True` from each
-    value these read from outside; their own nodes are not in it.
+    its `slot`; so `Mul(x, x)` has two edges from x. A node with nested graphs has an edge with `captured=True` from
+    each value these read from outside; their own nodes are not in it.
 
     Raises `MissingDependencyError` where networkx is not installed.
     """
@@ -67,13 +67,13 @@ def to_networkx(graph: Graph | Model) -> Any:
         view.add_node(value, kind="value", label=value.name)
     for node in graph:
         view.add_node(node, kind="node", label=node.name or node.op_id, op=node.op_id)
-        for slot, value in enumerate(node.inputs):
-            if value is not None:
-                view.add_node(value, kind="value", label=value.name)  # one of an outer graph may be new
-                view.add_edge(value, node, slot=slot)
-        for slot, value in enumerate(node.outputs):
-            view.add_node(value, kind="value", label=value.name)
-            view.add_edge(node, value, slot=slot)
+        for slot, read in enumerate(node.inputs):
+            if read is not None:
+                view.add_node(read, kind="value", label=read.name)  # one of an outer graph may be new
+                view.add_edge(read, node, slot=slot)
+        for slot, made in enumerate(node.outputs):
+            view.add_node(made, kind="value", label=made.name)
+            view.add_edge(node, made, slot=slot)
     for value in graph.values.values():
         _add_captures(view, value, graph)
     return view
@@ -98,4 +98,5 @@ def _package(name: str, distribution: str) -> Any:
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        raise MissingDependencyError(f"{distribution} is not installed: pip install 'irkit-compiler[interop]'") from error
+        advice = "pip install 'irkit-compiler[interop]'"
+        raise MissingDependencyError(f"{distribution} is not installed: {advice}") from error

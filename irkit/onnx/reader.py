@@ -16,7 +16,8 @@ from irkit.onnx.attrs import decode_attribute
 from irkit.onnx.explain import what_it_is
 from irkit.onnx.external import ExternalFiles
 from irkit.onnx.extras import GraphExtra, ModelExtra
-from irkit.onnx.graphs import GraphReader, Range, find
+from irkit.onnx.graphs import GraphReader
+from irkit.onnx.nodes import Range, find
 from irkit.onnx.tensors import Origin, mapping
 from irkit.onnx.wire import Buffer, fields
 from irkit.source import SourceFile

@@ -1,7 +1,7 @@
 """Files written whole or not at all, and streaming of data into them.
 
-A new file is written beside its target, made durable, and moved over it. Data of open models is copied by the kernel where
-it can, else through a small buffer, never through the mapping: that would pull all of it into this process's memory.
+A new file is written beside its target, made durable, and moved over it. Data of open models is copied by the kernel
+where it can, else through a small buffer, never through the mapping: that would pull all of it into our memory.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class OutputFile:
         self._waiting = 0
         with _told(self.path):
             mode = _mode_of(self.path)
-            self._temporary = self.path.with_name(f".{self.path.name[:80]}.{secrets.token_hex(6)}.tmp")
+            self._temporary = self.path.with_name(f".irkit-{secrets.token_hex(8)}.tmp")
             flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
             self._fd = os.open(self._temporary, flags, mode)
 
@@ -139,7 +139,9 @@ class OutputFile:
     def __enter__(self) -> OutputFile:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.discard()
 
 

@@ -202,7 +202,7 @@ def _typed(data: Buffer, typed: list[Field], dtype: DType, shape: tuple[int, ...
         return _packed(b"".join([data[item.value : item.end] for item in typed]), dtype, shape)
     values = np.concatenate([np.empty(0, np.uint64), *_varints(data, typed)])
     if dtype == DType.BOOL:
-        return np.not_equal(values, 0)
+        return values.astype(np.bool_)
     if dtype.bits < 8:
         return unpack(values.astype(np.uint8), dtype, math.prod(shape))
     return values.astype(np.dtype(f"u{dtype.numpy.itemsize}")).view(dtype.numpy)

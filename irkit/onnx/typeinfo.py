@@ -5,7 +5,7 @@ Many values share a type, so a `TypeInfo` is made once for equal bytes and its d
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
 
 from irkit.errors import ModelError
 from irkit.onnx import wire
@@ -30,19 +30,21 @@ class TypeInfo:
     It stands in `Value.info`, and in `Value._type` until the type is decoded. `tail` are all fields behind the name.
     """
 
-    __slots__ = ("_type", "raw", "rest", "tail")
+    __slots__ = ("_decoded", "_type", "raw", "rest", "tail")
 
     def __init__(self, raw: bytes | None, rest: bytes = b"") -> None:
         self.raw = raw
         self.rest = rest
         self.tail = (wire.blob(2, raw) if raw is not None else b"") + rest
-        self._type: Any = self
+        self._decoded = False
+        self._type: ValueType | None = None
 
     def decode(self) -> ValueType | None:
         """The type; the same object each time."""
-        if self._type is self:
+        if not self._decoded:
             self._type = decode_type(self.raw) if self.raw is not None else None
-        return self._type  # type: ignore[no-any-return]
+            self._decoded = True
+        return self._type
 
 
 def decode_type(data: Buffer, start: int = 0, end: int | None = None) -> ValueType | None:
@@ -121,7 +123,9 @@ def _opaque(data: Buffer, outer: Field) -> OpaqueType:
     return OpaqueType(texts.get(0x0A, ""), texts.get(0x12, ""))
 
 
-_DECODERS = {0x0A: _dense, 0x22: _sequence, 0x2A: _map, 0x3A: _opaque, 0x42: _sparse, 0x4A: _optional}
+_DECODERS: dict[int, Callable[[Buffer, Field], ValueType]] = {
+    0x0A: _dense, 0x22: _sequence, 0x2A: _map, 0x3A: _opaque, 0x42: _sparse, 0x4A: _optional,
+}
 
 
 def encode_type(kind: ValueType) -> bytes:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from irkit.errors import GraphError, OutputError
 from irkit.ir import Value
 from irkit.model import Model
-from irkit.onnx import wire
 from irkit.onnx.encoder import Encoder, Placer
 from irkit.onnx.storage import OutputFile, write_all
 from irkit.onnx.tensors import add_data, encode_external
@@ -50,7 +49,7 @@ def save(model: Model, path: str | os.PathLike[str], *, external_data: bool | No
     message = None if external_data else _encoder(model).model(model)
     if message is not None and message.size > PROTOBUF_LIMIT:
         if external_data is False:
-            raise OutputError(f"cannot write {path}: a model of {message.size} bytes needs external data (protobuf's limit)")
+            raise OutputError(f"cannot write {path}: {message.size} bytes are too many for one file; use external data")
         message = None
     if message is None:
         _save_in_two(model, path)
