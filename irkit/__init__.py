@@ -28,6 +28,13 @@ if TYPE_CHECKING:
         read_linear as read_linear,
     )
     from irkit.attributes import Attr as Attr, AttrKind as AttrKind
+    from irkit.binding import (
+        Bindings as Bindings,
+        bind_inputs as bind_inputs,
+        carries_batch as carries_batch,
+        named as named,
+        tensor_inputs as tensor_inputs,
+    )
     from irkit.builder import Builder as Builder
     from irkit.channels.apply import apply_plan as apply_plan
     from irkit.channels.cost import Cost as Cost, layer_costs as layer_costs, total_cost as total_cost
@@ -126,6 +133,7 @@ _MODULES = {
         "read_batchnorm", "read_linear",
     ],
     "attributes": ["Attr", "AttrKind"],
+    "binding": ["Bindings", "bind_inputs", "carries_batch", "named", "tensor_inputs"],
     "builder": ["Builder"],
     "channels.apply": ["apply_plan"],
     "channels.cost": ["Cost", "layer_costs", "total_cost"],

@@ -38,10 +38,8 @@ class BuildCall:
     def __call__(self, *inputs: Operand, _outputs: Literal[1] = 1, _name: str = "", **attrs: Any) -> Value: ...
     @overload
     def __call__(self, *inputs: Operand, _outputs: int, _name: str = "", **attrs: Any) -> tuple[Value, ...]: ...
-    def __call__(
-        self, *inputs: Operand, _outputs: int = 1, _name: str = "", **attrs: Any
-    ) -> Value | tuple[Value, ...]:
-        """A new node. Attributes are plain values or `Attr`s, so `**old.attrs` copies those of a node; None leaves out.
+    def __call__(self, *inputs: Operand, _outputs: int = 1, _name: str = "", **attrs: Any) -> Value | tuple[Value, ...]:
+        """A new node. Attributes are plain values or `Attr`s; None leaves one out. `Builder.node` copies those of a node.
 
         Args:
             inputs: see `Operand`.
@@ -172,9 +170,7 @@ def _typed(schema: OpSchema, name: str, item: Any) -> Attr:
         raise PassError(f"{schema.op} has no attribute {name!r} (opset {schema.since_version}); it has: {valid}")
     attr = item if isinstance(item, Attr) else _converted(known.kind, name, item)
     if attr.ref == "" and attr.kind != known.kind:
-        raise PassError(
-            f"{schema.op}: attribute {name!r} is of kind {known.kind.name.lower()}; found {attr.value!r}"
-        )
+        raise PassError(f"{schema.op}: attribute {name!r} is of kind {known.kind.name.lower()}; found {attr.value!r}")
     return attr
 
 

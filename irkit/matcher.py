@@ -84,6 +84,8 @@ class Matcher:
     Args:
         pattern: what to look for.
         explain: keep the closest miss in `miss`, at the price of speed.
+
+    Attributes: `steps` counts the work of the last match.
     """
 
     def __init__(self, pattern: PatternGraph, *, explain: bool = False) -> None:
@@ -93,13 +95,13 @@ class Matcher:
         self._graph: Graph | None = None
         self._bound: dict[Any, Any] = {}
         self._trail: list[Any] = []
-        self._steps = 0
+        self.steps = 0
         self._possible: dict[tuple[int, Value], bool] = {}
 
     def match(self, root: Node) -> Match | None:
         """The match whose first output is one of the node's, or None."""
         self._graph = root.graph
-        self._bound, self._trail, self._steps, self._possible, self.miss = {}, [], 0, {}, None
+        self._bound, self._trail, self.steps, self._possible, self.miss = {}, [], 0, {}, None
         first = self._pattern.roots[0]
         if isinstance(first, OpPattern):
             starts = [root.outputs[first.index]] if first.index < len(root.outputs) else []
@@ -124,8 +126,8 @@ class Matcher:
 
     def _solve(self, goals: _Goal, next_root: int) -> bool:
         while goals is not None:
-            self._steps += 1
-            if self._steps > _STEPS:
+            self.steps += 1
+            if self.steps > _STEPS:
                 return self._fail(goals[0], goals[1], f"gave up after {_STEPS} steps")
             pattern, value, reader, goals = goals
             if isinstance(pattern, AnyOf):
@@ -189,7 +191,7 @@ class Matcher:
         if reason := self._node_mismatch(pattern, node, value):
             self._fail(pattern, node, reason)
             return None
-        if self._steps > _MEMO_AFTER and not self._may_match(pattern, value):
+        if self.steps > _MEMO_AFTER and not self._may_match(pattern, value):
             return None
         if not self._bind(wanted, node):
             self._fail(pattern, node, "is another node")
@@ -227,8 +229,9 @@ class Matcher:
     def _literals_fit(self, pairs: _Pairs, node: Node) -> bool:
         """A cheap look ahead that drops most permutations."""
         for pattern, value in pairs:
-            if isinstance(pattern, (Number, Numbers)) and (value is None or number_mismatch(pattern, value, node)):
-                return self._fail(pattern, value, "is not that constant")
+            if isinstance(pattern, (Number, Numbers)) and value is not None:
+                if reason := number_mismatch(pattern, value, node):
+                    return self._fail(pattern, value, reason)
             if isinstance(pattern, OpPattern) and (value is None or value.producer is None):
                 return self._fail(pattern, value, "is made by no node")
         return True
@@ -251,9 +254,7 @@ class Matcher:
                 return None
         return pairs if len(given) <= len(inputs) else None
 
-    def _pair_rest(
-        self, rest: Rest, values: list[Value | None], pairs: _Pairs
-    ) -> _Pairs | None:
+    def _pair_rest(self, rest: Rest, values: list[Value | None], pairs: _Pairs) -> _Pairs | None:
         bound = self._bound.get(rest.name)
         if bound is None:
             self._bind(rest.name, tuple(values))

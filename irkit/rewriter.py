@@ -20,6 +20,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
+from typing_extensions import dataclass_transform
+
 from irkit.builder import Builder
 from irkit.errors import InputError, PassError
 from irkit.ir import Node, Value
@@ -175,15 +177,17 @@ class _OwnRule(Rule):
         return found
 
 
+@dataclass_transform(frozen_default=True)
 def rewrite(name: str, *, effect: str | Effect = Effect.EXACT) -> Callable[[type[Any]], type[Any]]:
     """Make a class with `pattern` and `replace` (and `check`) methods a pass of this one rule; see `Rule`.
 
-    Fields of the class are the options of the pass. Raises `PassError` or `OptionError` where it is no such class.
+    Fields of the class are the options of the pass. Where the class derives from `irkit.RewritePass`, as it need not,
+    type checkers see that it is a pass. Raises `PassError` or `OptionError` where it is no such class.
     """
 
     def decorate(cls: type[Any]) -> type[Any]:
-        fields = dataclass(frozen=True)(cls)
         body = {"__module__": cls.__module__, "__qualname__": cls.__qualname__, "__doc__": cls.__doc__}
+        fields = dataclass(frozen=True)(cls)
         combined: type[_OnePattern] = type(cls.__name__, (fields, _OnePattern), body)
         made = define_pass(name, effect=effect)(combined)
         for method in ("pattern", "replace"):
@@ -256,6 +260,7 @@ class Rewriter:
         match = rule.match(node)
         if match is None or node.graph is None or node.graph.model is not self._model:
             return False
+        names = {item.name or item.output.name: item for item in match.nodes}
         place = node.name or node.output.name
         try:
             answer = refuse(reason) if (reason := blocked(match, self._context.protected)) else rule.ask("check", match)
@@ -268,6 +273,9 @@ class Rewriter:
             self._context.refuse(rule.label, place, answer.reason)
             return False
         self._last.append(f"rule {rule.label!r} at {place!r}")
+        for name, gone in names.items():
+            if gone.graph is None:
+                self._context.refusals.pop(name, None)
         return True
 
     def _replace(self, rule: Rule, match: Match) -> Refusal | None:
@@ -278,10 +286,14 @@ class Rewriter:
         try:
             answer = rule.ask("replace", match, builder)
             if not isinstance(answer, Refusal):
-                splice(self._model, match, _results(match, answer), builder)
-                if len(builder.nodes) > 1:
-                    self._context.update_types()
-                return None
+                results = _results(match, answer)
+                kept = _lost(match, results, builder) & self._context.protected
+                if not kept:
+                    splice(self._model, match, results, builder)
+                    if len(builder.nodes) > 1:
+                        self._context.update_types()
+                    return None
+                answer = refuse(f"the value {min(kept)!r} is kept by the declared cut")
         except Exception:
             self._model.journal.undo_to(mark)
             raise
@@ -319,6 +331,12 @@ def _near(edit: Edit) -> Iterator[Node]:
             yield value.producer
 
 
+def _lost(match: Match, results: Sequence[Value], builder: Builder) -> set[str]:
+    """Names of values that the rewrite would replace by values that were there before."""
+    pairs = zip(match.outputs, results, strict=True)
+    return {old.name for old, new in pairs if old is not new and new.producer not in builder.nodes}
+
+
 def _results(match: Match, answer: Any) -> tuple[Value, ...]:
     """What a rule returned, as one value for each output. Raises `PassError`."""
     results = tuple(answer) if isinstance(answer, (tuple, list)) else (answer,)
@@ -335,7 +353,5 @@ def find(model: Model, pattern: Callable[..., Any] | type[Rule]) -> list[Match]:
     """Every place of the main graph, and of graphs nested in it, where a pattern `(op, *captures)` matches."""
     graph = pattern().graph() if isinstance(pattern, type) else trace(pattern)
     matcher = Matcher(graph)
-    nodes = (
-        node for node in model.graph.walk() if graph.root_ops is None or (node.domain, node.op) in graph.root_ops
-    )
+    nodes = (node for node in model.graph.walk() if graph.root_ops is None or (node.domain, node.op) in graph.root_ops)
     return [match for node in nodes if (match := matcher.match(node)) is not None]
