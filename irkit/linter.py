@@ -125,14 +125,11 @@ def unique(rules: Iterable[Rule]) -> tuple[Rule, ...]:
 
 def run_rules(model: Model, target: Target, rules: Iterable[Rule], name: str = "") -> Report:
     """Lint a model for a target, without changing it. Findings come in the order of codes, then of the graph."""
-    mark = model.journal.position
     report = Report(name, str(target))
-    try:
+    with model.trial():
         subject = Subject(model, target)
         for item in rules:
             report.extend(item.findings(subject))
-    finally:
-        model.journal.undo_to(mark)
     return report
 
 

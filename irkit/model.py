@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
@@ -160,6 +161,17 @@ class Model:
             if each is not node:
                 for value in each.outputs:
                     self.reserve(value.name)
+
+    @contextmanager
+    def trial(self) -> Iterator[None]:
+        """Take back every edit made inside, as if it had not been: names it took are free again."""
+        mark, names = self.journal.position, (self._names, self._node_names)
+        self._names = self._node_names = None
+        try:
+            yield
+        finally:
+            self.journal.undo_to(mark)
+            self._names, self._node_names = names
 
     def close(self) -> None:
         """Let go of the files it reads from. Weights not yet read can no longer be."""

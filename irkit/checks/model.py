@@ -108,14 +108,14 @@ def removable_node(subject: Subject) -> Iterator[Found]:
     folded = [node for node in subject.folded if node in subject.live]
     idle = [node for node in subject.idle if node in subject.live and node not in subject.folded]
     for nodes, what, name in (
-        (folded, "compute constants", "fold-constants"),
-        (idle, "do nothing", "remove-identity"),
-        (dead, "have no effect on any output", "remove-dead"),
+        (folded, "nodes that compute constants", "fold-constants"),
+        (idle, "nodes that do nothing", "remove-identity"),
+        (dead, "nodes without effect on any output", "remove-dead"),
     ):
         if nodes:
             counts = Counter(node.op_id for node in nodes)
             listed = _first(f"{count} {op}" for op, count in sorted(counts.items()))
-            yield Found(f"{len(nodes)} nodes {what}: {listed}", fixable=subject.runs(name))
+            yield Found(f"{what}: {listed}", fixable=subject.runs(name))
 
 
 @rule("IRK012", "local-function", Severity.INFO)
@@ -136,7 +136,7 @@ def input_without_effect(subject: Subject) -> Iterator[Found]:
     """An input that no output of the model depends on.
 
     Why: it would still have to be fed, on the chip or by the parser's leave.
-    Fix: export without it.
+    Fix: leave it out when exporting.
     """
     read = set(subject.model.graph.outputs)
     for node in subject.live:

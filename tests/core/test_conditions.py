@@ -1,0 +1,149 @@
+"""Conditions of rule tables: each test holds, fails, or cannot be told, and says what was found."""
+
+from __future__ import annotations
+
+import pytest
+
+from irkit import parse_model
+from irkit.checks.conditions import holds, outcomes
+from irkit.linter import Subject
+from irkit.table import AttributeTest, Condition
+from irkit.target import load_target
+
+
+def case(graph: str, condition: Condition) -> tuple[bool | None, str]:
+    """How the condition fits the node named `n`, and the text of the first test that does not hold."""
+    model = parse_model(graph)
+    subject = Subject(model, load_target("hailo8"))
+    node = model.graph.node("n")
+    texts = [outcome.text for outcome in outcomes(subject, node, condition) if not outcome.holds]
+    return holds(subject, node, condition), texts[0] if texts else ""
+
+
+def relu(type: str) -> str:
+    return f"graph(%x: {type}) -> (%y) {{ %y = Relu(%x) @n }}"
+
+
+def concat(axis: str, type: str = "float32[1,2,3,4]") -> str:
+    return f"graph(%x: {type}) -> (%y) {{ %y = Concat(%x, %x) {{axis={axis}}} @n }}"
+
+
+def reduced(axes: str, type: str = "float32[1,2,3,4]") -> str:
+    return f"graph(%x: {type}) -> (%y) {{ %y = ReduceMean(%x) {{{axes}}} @n }}"
+
+
+def sliced(starts: str, ends: str, axes: str, steps: str = "[1, 1]") -> str:
+    count = axes.count(",") + 1
+    return f"""graph(%x: float32[1,2,8,8]) -> (%y) {{
+      %s: int64[{count}] = {starts}  %e: int64[{count}] = {ends}
+      %a: int64[{count}] = {axes}  %t: int64[{count}] = {steps}
+      %y = Slice(%x, %s, %e, %a, %t) @n
+    }}"""
+
+
+@pytest.mark.parametrize(
+    ("graph", "condition", "expected"),
+    [
+        (relu("float32[1,2,3,4]"), Condition(rank=(4,)), True),
+        (relu("float32[1,2,3,4]"), Condition(rank=(2, 3)), False),
+        (relu("float32[*]"), Condition(rank=(4,)), None),
+        (relu("float32[1,2]"), Condition(out_rank=(2,)), True),
+        (relu("float32[1,2]"), Condition(out_rank=(3,)), False),
+        (concat("1"), Condition(axis=(1, -1)), True),
+        (concat("3"), Condition(axis=(1, -1)), True),
+        (concat("-1"), Condition(axis=(3,)), True),
+        (concat("2"), Condition(axis=(1, -1)), False),
+        (concat("-1", "float32[*]"), Condition(axis=(3,)), None),
+        (concat("-1", "float32[*]"), Condition(axis=(-1,)), True),
+        (concat("0"), Condition(axis_not=(0,)), False),
+        (concat("-4"), Condition(axis_not=(0,)), False),
+        (concat("-1", "float32[*]"), Condition(axis_not=(0,)), None),
+        (concat("1"), Condition(axis_not=(0,)), True),
+        (reduced("axes=[2,3]"), Condition(axes=((1,), (2, 3))), True),
+        (reduced("axes=[-1,-2]"), Condition(axes=((2, 3),)), True),
+        (reduced("axes=[2]"), Condition(axes=((2, 3),)), False),
+        (reduced("axes=[-1]", "float32[*]"), Condition(axes=((3,),)), None),
+        (reduced(""), Condition(axes=((2, 3),)), None),
+        (reduced("axes=[0,2]"), Condition(axes_not=(0,)), False),
+        (reduced("axes=[1,2]"), Condition(axes_not=(0,)), True),
+        (reduced("axes=[1]"), Condition(attributes={"keepdims": AttributeTest(one_of=(1,))}), True),
+        (reduced("axes=[1], keepdims=0"), Condition(attributes={"keepdims": AttributeTest(one_of=(1,))}), False),
+        (reduced("axes=[1,5]"), Condition(attributes={"axes": AttributeTest(min=1, max=4)}), False),
+        (reduced("axes=[1,4]"), Condition(attributes={"axes": AttributeTest(min=1, max=4)}), True),
+        (reduced(""), Condition(attributes={"axes": AttributeTest(max=4)}), None),
+        (reduced("axes=[1]"), Condition(attributes={"axes": AttributeTest(present=True)}), True),
+        (reduced("axes=[1]"), Condition(attributes={"axes": AttributeTest(present=False)}), False),
+        (sliced("[0, 0]", "[1, 4]", "[0, 2]"), Condition(axes=((2,),)), True),
+        (sliced("[0, 0]", "[1, 4]", "[0, 2]"), Condition(axes_not=(0,)), True),
+        (sliced("[0, -1]", "[1, -9]", "[0, 2]", "[1, -1]"), Condition(axes_not=(2,)), False),
+        (relu("float16[1]"), Condition(dtype=("float",)), True),
+        (relu("int8[1]"), Condition(dtype=("float", "int8")), True),
+        (relu("int8[1]"), Condition(dtype=("float",)), False),
+        (relu("float32[1]"), Condition(is_output=True), True),
+        (relu("float32[1]"), Condition(is_output=False), False),
+        (relu("float32[1,2]"), Condition(rank=(2,), is_output=False), False),
+        (relu("float32[*]"), Condition(rank=(2,), is_output=False), False),
+        (relu("float32[*]"), Condition(rank=(2,), is_output=True), None),
+        (relu("float32[1]"), Condition(), True),
+    ],
+)
+def test_a_condition(graph: str, condition: Condition, expected: bool | None) -> None:
+    assert case(graph, condition)[0] is expected
+
+
+OPERANDS = """graph(%x: float32[1,2,3,4], %w: float32[4]) -> (%y) {
+  %c: float32[] = 2.0
+  %wide: float32[2] = [2.0, 3.0]
+  %one: int64[1] = [1]
+  %shape = Shape(%x) @shape
+  %first = Gather(%shape, %one) @gather
+  %number = Cast(%first) {to=1} @cast
+  %y = OP @n
+}"""
+
+
+@pytest.mark.parametrize(
+    ("op", "condition", "expected"),
+    [
+        ("Pow(%x, %c)", Condition(constant=(1,)), True),
+        ("Pow(%x, %w)", Condition(constant=(1,)), False),
+        ("Pow(%x, %number)", Condition(constant=(1,)), True),
+        ("Clip(%x)", Condition(constant=(1, 2)), True),
+        ("Mul(%x, %x)", Condition(variable=(0, 1)), True),
+        ("Mul(%x, %c)", Condition(variable=(0, 1)), False),
+        ("Pow(%x, %c)", Condition(values={"1": (2.0, 0.5)}), True),
+        ("Pow(%x, %c)", Condition(values={"1": (3.0,)}), False),
+        ("Pow(%x, %number)", Condition(values={"1": (2.0,)}), True),
+        ("Pow(%x, %w)", Condition(values={"1": (2.0,)}), False),
+        ("Clip(%x, _, %c)", Condition(values={"1": (0.0,)}), False),
+        ("Add(%x, %w)", Condition(same_rank=True), False),
+        ("Add(%x, %c)", Condition(same_rank=True), True),
+        ("Add(%x, %x)", Condition(same_rank=True), True),
+    ],
+)
+def test_operands(op: str, condition: Condition, expected: bool | None) -> None:
+    assert case(OPERANDS.replace("OP", op), condition)[0] is expected
+
+
+@pytest.mark.parametrize(
+    ("graph", "condition", "text"),
+    [
+        (relu("float32[1,2]"), Condition(rank=(3, 4)), "rank must be 3 or 4; found 2"),
+        (concat("0"), Condition(axis=(1, 2, 3)), "axis must be 1, 2 or 3; found 0"),
+        (concat("0"), Condition(axis_not=(0,)), "axis must be other than 0; found 0"),
+        (reduced("axes=[2]"), Condition(axes=((2, 3), (1,))), "axes must be (2, 3) or (1); found (2)"),
+        (reduced("axes=[2], keepdims=0"), Condition(attributes={"keepdims": AttributeTest(one_of=(1,))}),
+         "keepdims must be 1; found 0"),
+        (reduced("axes=[9]"), Condition(attributes={"axes": AttributeTest(max=7)}),
+         "axes must be at most 7; found (9)"),
+        (OPERANDS.replace("OP", "Pow(%x, %w)"), Condition(constant=(1,)),
+         "input 1 (Y) must be a constant; found one that is computed"),
+        (OPERANDS.replace("OP", "Pow(%x, %c)"), Condition(values={"1": (0.5, 3.0)}),
+         "input 1 (Y) must be 0.5 or 3; found 2.0"),
+        (OPERANDS.replace("OP", "Pow(%x, %wide)"), Condition(values={"1": (2.0,)}),
+         "input 1 (Y) must be 2; found 2 values"),
+        (relu("int8[1]"), Condition(dtype=("float", "bool")), "element type must be float or bool; found int8"),
+    ],
+)  # fmt: skip
+def test_the_message_is_the_limit_and_what_was_found(graph: str, condition: Condition, text: str) -> None:
+    assert case(graph, condition)[1] == text
