@@ -20,7 +20,8 @@ pytestmark = pytest.mark.corpus
 
 CLEAN = [
     "imu__ts11", "imu__ts13-bn", "resnet18_w20__ts13-bn", "oddresnet__ts11-bn", "squeezenet1_1__ts13",
-    "conv_ae__ts13-bn", "dcgan__ts17-bn", "dscnn_kws_w36__ts17-bn", "edsr_tiny__ts13", "gelu_exact__ts11", "bn_shared_weight__ts13-bn",
+    "conv_ae__ts13-bn", "dcgan__ts17-bn", "dscnn_kws_w36__ts17-bn", "edsr_tiny__ts13", "gelu_exact__ts11",
+    "bn_shared_weight__ts13-bn",
 ]  # fmt: skip
 """Networks of forms that Hailo's own networks have."""
 

@@ -113,10 +113,9 @@ def test_the_model_is_put_back_even_where_a_rule_fails() -> None:
 def test_what_is_tried_on_a_model_leaves_no_trace() -> None:
     """Names taken in a trial are free again, so that a lint before changes nothing of what comes after."""
     model = parse_model("graph(%x: float32[1,3]) -> (%y) { %y = Relu(%x) @relu }")
-    with pytest.raises(ZeroDivisionError), model.trial():
+    with model.trial():
         model.graph.insert(Node("Relu", model.graph.inputs, name=model.fresh_node_name("relu"), outputs=["z"]))
         assert [node.name for node in model.graph] == ["relu", "relu_1"]
-        raise ZeroDivisionError
     assert [node.name for node in model.graph] == ["relu"]
     assert (model.fresh_node_name("relu"), model.fresh_name("z")) == ("relu_1", "z")
 
