@@ -36,9 +36,11 @@ if TYPE_CHECKING:
         tensor_inputs as tensor_inputs,
     )
     from irkit.builder import Builder as Builder
+    from irkit.bundle import write_bundle as write_bundle
     from irkit.channels.apply import apply_plan as apply_plan
     from irkit.channels.cost import Cost as Cost, layer_costs as layer_costs, total_cost as total_cost
     from irkit.channels.plan import Exclude as Exclude, Plan as Plan, plan_channels as plan_channels
+    from irkit.compiler import OptimizeResult as OptimizeResult, lint as lint, optimize as optimize
     from irkit.diagnostics import Finding as Finding, Location as Location, Report as Report, Severity as Severity
     from irkit.elementwise import Region as Region, is_elementwise as is_elementwise, regions as regions
     from irkit.errors import (
@@ -74,6 +76,7 @@ if TYPE_CHECKING:
         inline_call as inline_call,
     )
     from irkit.ir import Graph as Graph, Node as Node, NodeExtra as NodeExtra, Use as Use, Value as Value
+    from irkit.library import all_passes as all_passes, get_pass as get_pass
     from irkit.matcher import Match as Match
     from irkit.model import Function as Function, Model as Model
     from irkit.onnx.interop import (
@@ -103,6 +106,7 @@ if TYPE_CHECKING:
     from irkit.opsets.step import ConversionError as ConversionError
     from irkit.pass_base import Context as Context, Effect as Effect, Pass as Pass, define_pass as define_pass
     from irkit.pattern import OpPattern as OpPattern, Pattern as Pattern, PatternOps as PatternOps
+    from irkit.pipeline import run_passes as run_passes
     from irkit.rewriter import (
         Refusal as Refusal,
         RewritePass as RewritePass,
@@ -135,9 +139,11 @@ _MODULES = {
     "attributes": ["Attr", "AttrKind"],
     "binding": ["Bindings", "bind_inputs", "carries_batch", "named", "tensor_inputs"],
     "builder": ["Builder"],
+    "bundle": ["write_bundle"],
     "channels.apply": ["apply_plan"],
     "channels.cost": ["Cost", "layer_costs", "total_cost"],
     "channels.plan": ["Exclude", "Plan", "plan_channels"],
+    "compiler": ["OptimizeResult", "lint", "optimize"],
     "diagnostics": ["Finding", "Location", "Report", "Severity"],
     "elementwise": ["Region", "is_elementwise", "regions"],
     "errors": ["GraphError", "InputError", "IrkitError", "ModelError", "OptionError", "PassError"],
@@ -147,6 +153,7 @@ _MODULES = {
     "infer": ["Inference"],
     "inlining": ["called_function", "called_functions", "inline_branch", "inline_call"],
     "ir": ["Graph", "Node", "NodeExtra", "Use", "Value"],
+    "library": ["all_passes", "get_pass"],
     "matcher": ["Match"],
     "model": ["Function", "Model"],
     "ops": ["attribute", "is_commutative", "is_deterministic", "is_random", "parameter_slots", "schema", "schema_of"],
@@ -157,6 +164,7 @@ _MODULES = {
     "opsets.step": ["ConversionError"],
     "pass_base": ["Context", "Effect", "Pass", "define_pass"],
     "pattern": ["OpPattern", "Pattern", "PatternOps"],
+    "pipeline": ["run_passes"],
     "rewriter": ["Refusal", "RewritePass", "Rule", "apply_rules", "find", "refuse", "rewrite"],
     "structure": ["difference", "equal", "structural_hash"],
     "tensor": ["SparseTensor", "Tensor"],

@@ -12,7 +12,6 @@ and unions of these with None. `str(pass)` parses back.
 from __future__ import annotations
 
 import enum
-import sys
 import types
 import typing
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -100,9 +99,8 @@ def _split(text: str, whole: str) -> Iterator[str]:
 
 
 def _hints(cls: type[Pass]) -> dict[str, Any]:
-    names = vars(sys.modules.get(cls.__module__, typing))
     try:
-        hints = typing.get_type_hints(cls, {**names}, {"Mapping": Mapping, "Sequence": Sequence, **names})
+        hints = typing.get_type_hints(cls, localns={"Mapping": Mapping, "Sequence": Sequence})
     except NameError as error:
         raise OptionError(f"pass `{cls.name}` ({cls.source}): an option has an unknown type: {error}") from None
     return {field.name: hints[field.name] for field in cls.option_fields()}

@@ -1,0 +1,192 @@
+"""Writing the folder that `irkit optimize` leaves: whole, or not at all.
+
+    model.onnx     what the compiler gets; the same bytes for the same input, options and version of irkit
+    report.json    every pass, the proof, the drift, what remains, what was not checked
+    report.md      the same for people
+    manifest.json  sha256 of every file, versions, options; `identity` is a hash of what no run varies
+
+The folder is made beside its final place under another name and then renamed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import platform
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from irkit.compiler import OptimizeResult
+from irkit.errors import OutputError
+from irkit.onnx.writer import save
+from irkit.render import SCHEMA, optimize_json, report_markdown
+from irkit.version import __version__
+
+MODEL, REPORT, PAGE, MANIFEST = "model.onnx", "report.json", "report.md", "manifest.json"
+
+_OURS = re.compile(r"model\.onnx|model\.[0-9a-f]+\.data|report\.json|report\.md|manifest\.json")
+_MEASURED_WITH = ("numpy", "onnx", "onnxruntime", "protobuf")
+
+
+def default_folder(source: Path, target: str) -> Path:
+    """Where the folder goes unless said: `./MODEL-hailo8/`."""
+    return Path(f"{source.stem}-{target.replace('@', '-')}")
+
+
+def check_folder(folder: Path, source: Path | None, *, force: bool = False) -> None:
+    """Make sure that the folder may be written, before any work is done.
+
+    Raises `OutputError`: it exists (without `force`), holds files irkit did not write, or holds the input.
+    """
+    if source is not None and folder.resolve() in (source.resolve(), *source.resolve().parents):
+        raise OutputError(f"{folder}: the model itself is in there; write to another folder (-o DIR)")
+    if not folder.exists() and not folder.is_symlink():
+        return
+    if not folder.is_dir() or folder.is_symlink():
+        raise OutputError(f"{folder} exists and is no folder; write to another one (-o DIR)")
+    names = sorted(item.name for item in folder.iterdir())
+    if names and not force:
+        raise OutputError(f"{folder} exists; --force replaces it, -o DIR writes elsewhere")
+    foreign = [name for name in names if not _OURS.fullmatch(name)]
+    if foreign:
+        raise OutputError(f"{folder} holds {foreign[0]!r}, which irkit did not write, so it is not replaced (-o DIR)")
+
+
+def write_bundle(
+    result: OptimizeResult, folder: str | os.PathLike[str], *, target: str = "", force: bool = False
+) -> Path:
+    """Write the result of `irkit.optimize` to a folder. Returns its path.
+
+    Args:
+        result: what `irkit.optimize` returned.
+        folder: the folder to make.
+        target: how the target is called in the report; its own name unless said.
+        force: replace a folder that irkit wrote before.
+
+    Raises `OutputError` where it cannot be written; then nothing is left behind, and what was there stays.
+    """
+    place = Path(folder)
+    check_folder(place, result.source, force=force)
+    with _staged(place) as stage:
+        save(result.model, stage / MODEL)
+        _write_text(stage / REPORT, _dump(optimize_json(result)))
+        _write_text(stage / PAGE, report_markdown(result, target or str(result.target)))
+        _write_text(stage / MANIFEST, _dump(_manifest(result, stage)))
+    return place
+
+
+@contextlib.contextmanager
+def _staged(place: Path) -> Iterator[Path]:
+    """A folder beside `place` that takes its name when all went well, and goes where not."""
+    made = _make_parents(place.parent)
+    try:
+        stage = Path(tempfile.mkdtemp(prefix=f".{place.name}-", dir=place.parent))
+    except OSError as error:
+        _remove(made)
+        raise _cannot_write(place, error) from error
+    try:
+        mask = os.umask(0)
+        os.umask(mask)
+        stage.chmod(0o777 & ~mask)
+        yield stage
+        _swap(stage, place)
+    except BaseException as error:
+        _remove(stage)
+        _remove(made)
+        if isinstance(error, OSError):
+            raise _cannot_write(place, error) from error
+        raise
+
+
+def _make_parents(folder: Path) -> Path | None:
+    """Make a folder and those above it. Returns the topmost that was not there."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        _remove(missing[-1] if missing else None)
+        raise _cannot_write(folder, error) from error
+    return missing[-1] if missing else None
+
+
+def _swap(stage: Path, place: Path) -> None:
+    """Put the finished folder in its place; an old one is moved aside first, and back if that fails."""
+    if not place.exists():
+        stage.rename(place)
+        return
+    old = Path(tempfile.mkdtemp(prefix=f".{place.name}-old-", dir=place.parent)) / place.name
+    place.rename(old)
+    try:
+        stage.rename(place)
+    except OSError:
+        old.rename(place)
+        raise
+    finally:
+        _remove(old.parent)
+
+
+def _remove(folder: Path | None) -> None:
+    if folder is not None:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _cannot_write(place: Path, error: OSError) -> OutputError:
+    return OutputError(f"cannot write {place}: {error.strerror or error}")
+
+
+def _write_text(path: Path, text: str) -> None:
+    with open(path, "w", encoding="utf-8", newline="\n") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _dump(plain: Any) -> str:
+    return json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _manifest(result: OptimizeResult, stage: Path) -> dict[str, Any]:
+    files = {path.name: _entry(path) for path in sorted(stage.iterdir())}
+    stable = {
+        "irkit": __version__,
+        "target": str(result.target),
+        "compiler": result.target.version,
+        "options": dict(result.options),
+        "files": {name: entry for name, entry in files.items() if name not in (REPORT, PAGE)},
+    }
+    return {
+        "schema": SCHEMA,
+        **{key: value for key, value in stable.items() if key != "files"},
+        "source": _source_entry(result.source),
+        "drift": result.drift,
+        "identity": hashlib.sha256(json.dumps(stable, sort_keys=True).encode()).hexdigest(),
+        "files": files,
+        "measured_with": {"python": platform.python_version(), **_versions()},
+    }
+
+
+def _entry(path: Path) -> dict[str, Any]:
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return {"sha256": digest.hexdigest(), "bytes": path.stat().st_size}
+
+
+def _source_entry(source: Path | None) -> dict[str, Any] | None:
+    return None if source is None else {"file": source.name, **_entry(source)}
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in _MEASURED_WITH:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found

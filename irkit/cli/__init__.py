@@ -1,0 +1,93 @@
+"""The command line: one subcommand a file, its docstring is its help.
+
+Results go to stdout, messages to stderr. What a user's file or flag causes is one line on stderr and exit code 2; what
+is irkit's own fault says so, and exits with 70.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import textwrap
+from collections.abc import Sequence
+from types import ModuleType
+from typing import NoReturn
+
+from irkit.cli import lint, optimize, passes, show
+from irkit.cli.console import message
+from irkit.errors import InputError, IrkitError
+from irkit.version import __version__
+
+COMMANDS: tuple[ModuleType, ...] = (lint, optimize, show, passes)
+
+FINE, FOUND, WRONG_USE, BUG, INTERRUPTED = 0, 1, 2, 70, 130
+
+_DESCRIPTION = "Rewrite exported ONNX models until the Hailo Dataflow Compiler can take them, and prove what was done."
+_EPILOG = """\
+exit codes:
+  0   fine
+  1   findings at error level, or a drift that is not accepted
+  2   wrong usage, or input that cannot be read
+  70  a bug of irkit (IRKIT_DEBUG=1 shows where)
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line."""
+
+    def error(self, text: str) -> NoReturn:
+        message(f"{self.prog}: {text} (see {self.prog} --help)")
+        raise SystemExit(WRONG_USE)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code. `--help` and wrong flags raise `SystemExit`, as argparse does."""
+    parsed = _parser().parse_args(arguments)
+    try:
+        code = int(parsed.run(parsed))
+        sys.stdout.flush()
+        return code
+    except InputError as error:
+        message(f"irkit {parsed.command}: {error}")
+        return WRONG_USE
+    except BrokenPipeError:
+        # Whoever read the result has seen enough; Python would complain once more when it closes the pipe.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FINE
+    except KeyboardInterrupt:
+        message("irkit: interrupted")
+        return INTERRUPTED
+    except (OSError, MemoryError) as error:
+        message(f"irkit {parsed.command}: {str(error) or 'out of memory'}")
+        return WRONG_USE
+    except Exception as error:
+        if os.environ.get("IRKIT_DEBUG"):
+            raise
+        message(f"irkit {parsed.command}: {_confession(error)}")
+        return BUG
+
+
+def _parser() -> argparse.ArgumentParser:
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = _Parser(prog="irkit", description=_DESCRIPTION, epilog=_EPILOG, formatter_class=raw)
+    parser.add_argument("--version", action="version", version=f"irkit {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for module in COMMANDS:
+        name = module.__name__.rpartition(".")[2]
+        text = textwrap.dedent(module.__doc__ or "").strip()
+        summary = text.partition("\n")[0]
+        command = commands.add_parser(name, help=summary, description=text, formatter_class=raw)
+        module.add_arguments(command)
+        command.set_defaults(run=module.run)
+    return parser
+
+
+def _confession(error: Exception) -> str:
+    """What went wrong inside irkit, and where."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    place = f" in {os.path.basename(trace.tb_frame.f_code.co_filename)}, line {trace.tb_lineno}" if trace else ""
+    kind = "" if isinstance(error, IrkitError) else f"{type(error).__name__}: "
+    return f"this is a bug of irkit{place}: {kind}{error} (IRKIT_DEBUG=1 shows the whole trace; please report it)"

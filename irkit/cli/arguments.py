@@ -1,0 +1,100 @@
+"""Flags that several subcommands share, and what is made of their values."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from irkit.errors import ModelError, OptionError
+
+if TYPE_CHECKING:
+    from irkit.target import Target
+
+_EXPORT_CALL = 'torch.onnx.export(model, (torch.zeros(1, 3, 224, 224),), "model.onnx", opset_version=17)'
+_WEIGHTS = f"holds PyTorch weights, no graph; export it first: model.eval(); {_EXPORT_CALL}"
+
+_OTHER_FORMATS = {
+    **dict.fromkeys((".pt", ".pth", ".ckpt", ".safetensors"), _WEIGHTS),
+    ".pt2": "is a PyTorch program; export it first: torch.onnx.export(torch.export.load(PATH), f='model.onnx')",
+    ".hef": f"is compiled already; irkit takes the ONNX model it was made from: {_EXPORT_CALL}",
+    ".har": "is an archive of the Dataflow Compiler; irkit takes the ONNX model it was parsed from",
+    ".tflite": "is TensorFlow Lite; export it first: python -m tf2onnx.convert --tflite PATH --output model.onnx",
+    ".pb": "is TensorFlow; export it first: python -m tf2onnx.convert --saved-model FOLDER --output model.onnx",
+    ".keras": "is Keras; export it first: model.export('model.onnx', format='onnx')",
+    ".h5": "is Keras; export it first: model.export('model.onnx', format='onnx')",
+}
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """The model to work on."""
+    parser.add_argument("model", metavar="MODEL", type=Path, help="an ONNX file")
+
+
+def add_target(parser: argparse.ArgumentParser) -> None:
+    """The chip and compiler version."""
+    parser.add_argument(
+        "--target",
+        default="hailo8",
+        metavar="TARGET",
+        help="chip, with a compiler version if you like, such as hailo8@3.33; or a table of rules (default: hailo8)",
+    )
+
+
+def add_format(parser: argparse._ActionsContainer) -> None:
+    """Text or JSON."""
+    parser.add_argument("--format", choices=("text", "json"), default="text", help="of the result (default: text)")
+
+
+def add_passes(parser: argparse._ActionsContainer, text: str) -> None:
+    """Files and folders of a user's passes."""
+    parser.add_argument("--passes", action="append", default=[], type=Path, metavar="FILE_OR_FOLDER", help=text)
+
+
+def checked_model(path: Path) -> Path:
+    """The path, unless its name tells that it is no ONNX model. Raises `ModelError` that says how to get one."""
+    what = _OTHER_FORMATS.get(path.suffix.lower())
+    if what is not None:
+        raise ModelError(f"{path} {what.replace('PATH', shlex.quote(str(path)))}")
+    return path
+
+
+def target_title(target: Target) -> str:
+    """The target as the user reads it."""
+    return f"{target.name}, Dataflow Compiler {target.version}"
+
+
+def names_of(texts: Iterable[str]) -> list[str]:
+    """Names given by several flags, or by one with commas."""
+    return [name.strip() for text in texts for name in text.split(",") if name.strip()]
+
+
+def bindings_of(texts: Iterable[str]) -> dict[str, int]:
+    """`N=1,M=2` as numbers. Raises `OptionError`."""
+    bindings: dict[str, int] = {}
+    for text in names_of(texts):
+        name, equals, number = text.rpartition("=")
+        if not equals or not name or not number.isascii() or not number.isdigit() or int(number) < 1:
+            raise OptionError(f"--bind takes NAME=NUMBER, such as N=1; found `{text}`")
+        if bindings.setdefault(name, int(number)) != int(number):
+            raise OptionError(f"--bind gives {name} two numbers: {bindings[name]} and {number}")
+    return bindings
+
+
+def shapes_of(texts: Iterable[str]) -> dict[str, tuple[int, ...]]:
+    """`x=1,3,224,224`, one input a flag. Raises `OptionError`."""
+    shapes = {}
+    for text in texts:
+        name, _, numbers = text.rpartition("=")
+        parts = numbers.strip("[]").replace("x", ",").split(",")
+        if not name or not all(part.strip().isascii() and part.strip().isdigit() and int(part) > 0 for part in parts):
+            raise OptionError(f"--shape takes INPUT=NUMBERS, such as x=1,3,224,224; found `{text}`")
+        shapes[name] = tuple(int(part) for part in parts)
+    return shapes
+
+
+def command_line(*words: str) -> str:
+    """A command to type."""
+    return shlex.join(words)

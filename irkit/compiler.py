@@ -1,0 +1,223 @@
+"""The whole flow: `lint` says what the compiler will refuse, `optimize` rewrites a model until it can take it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from irkit.checks import ALL_RULES
+from irkit.diagnostics import Finding, Report, Severity
+from irkit.drift import COSINE_BUDGET, TOP1_BUDGET, Drift
+from irkit.errors import OptionError
+from irkit.library import Library
+from irkit.linter import run_rules
+from irkit.model import Model
+from irkit.onnx.reader import load
+from irkit.pass_base import Context, Effect, Pass
+from irkit.pass_spec import parse_passes
+from irkit.pipeline import PipelineResult, Progress, Verify, run_pipeline
+from irkit.target import Target, load_target
+
+ModelOrPath: TypeAlias = "Model | str | os.PathLike[str]"
+
+FIRST_PASS = "name-nodes"
+"""Runs before the target's passes, so that everything that follows can speak of nodes by name."""
+
+USER_PASSES_BEFORE = "lower-opset"
+"""A user's passes run before this one, so that what they write is lowered too; at the end where it does not run."""
+
+
+@dataclass
+class OptimizeResult:
+    """What `optimize` did.
+
+    Attributes:
+        model: the rewritten model. target: what it was rewritten for.
+        source: the file it was loaded from; None where a model was given.
+        options: what was asked for, as plain data.
+        run: what each pass did, the proofs, the drifts.
+        report: what remains to be said: findings of the passes, of the proof, and of lint on the result.
+        refusals: why rules left nodes alone, by node name.
+    """
+
+    model: Model
+    target: Target
+    source: Path | None
+    options: Mapping[str, Any]
+    run: PipelineResult
+    report: Report
+    refusals: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    @property
+    def drift(self) -> str:
+        """`none`, `accepted` or `unaccepted`, over all passes."""
+        states = {drift.state for drift in self.run.drifts}
+        return next((state for state in ("unaccepted", "accepted") if state in states), "none")
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is left that is an error."""
+        return not self.report.has_errors
+
+
+def lint(model: ModelOrPath, target: str | Target = "hailo8") -> Report:
+    """What the target's compiler will refuse, or get wrong. The model is not changed.
+
+    Args:
+        model: a model or the path of one.
+        target: such as `hailo8`, `hailo8@3.33`, or the path of a table of rules.
+
+    Raises `ModelError` or `TargetError` where one of them cannot be read.
+    """
+    chip = _target(target)
+    with _opened(model) as (opened, source):
+        return run_rules(opened, chip, ALL_RULES, str(source or opened.graph.name))
+
+
+def optimize(
+    model: ModelOrPath,
+    target: str | Target = "hailo8",
+    *,
+    exact: bool = False,
+    bind: Mapping[str, int] | None = None,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+    only: str | Sequence[str | Pass] = (),
+    skip: Collection[str] = (),
+    passes: Sequence[str | os.PathLike[str]] = (),
+    verify: Verify = "ends",
+    accept_drift: Collection[str] = (),
+    progress: Progress | None = None,
+) -> OptimizeResult:
+    """Rewrite a model until the target's compiler can take it, and prove that its function was kept.
+
+    Args:
+        model: the path of a model, or a model, which is then edited in place.
+        target: such as `hailo8`, `hailo8@3.33`, or the path of a table of rules.
+        exact: leave out every pass that is not exact.
+        bind: numbers for named dimensions, such as `{"N": 1}`.
+        shapes: shapes of inputs, by name.
+        only: run these passes instead of the target's, in this order; options as in `"gelu-to-relu{silu=true}"`.
+        skip: names of passes to leave out.
+        passes: files or folders of your own passes; they run before `lower-opset`.
+        verify: prove `each` pass, each run of exact passes (`ends`), or nothing (`none`).
+        accept_drift: names of passes whose drift is accepted.
+        progress: is told of every step.
+
+    Raises a subclass of `InputError` for what the caller can mend, `MissingDependencyError` where a proof needs
+    ONNX Runtime among them.
+    """
+    chip = _target(target)
+    library = Library()
+    for path in passes:
+        library.add(path)
+    opened, source = (model, None) if isinstance(model, Model) else (load(model), Path(model))
+    plan = plan_passes(chip, library, exact=exact, bind=bind, shapes=shapes, only=only, skip=skip)
+    _check_accepted(accept_drift, plan, library)
+    context = Context(target=chip)
+    run = run_pipeline(opened, plan, context, verify=verify, accept_drift=accept_drift, progress=progress)
+    report = run_rules(opened, chip, ALL_RULES, str(source or opened.graph.name))
+    report.findings[:0] = [*context.findings, *map(drift_finding, _unaccepted(run))]
+    options = {
+        "exact": exact,
+        "bind": dict(bind or {}),
+        "shapes": {name: list(shape) for name, shape in (shapes or {}).items()},
+        "passes": [str(item) for item in plan],
+        "verify": verify,
+        "accept_drift": sorted(accept_drift),
+    }
+    return OptimizeResult(opened, chip, source, options, run, report, context.refusals)
+
+
+def plan_passes(
+    target: Target,
+    library: Library,
+    *,
+    exact: bool = False,
+    bind: Mapping[str, int] | None = None,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+    only: str | Sequence[str | Pass] = (),
+    skip: Collection[str] = (),
+) -> list[Pass]:
+    """The passes that `optimize` runs, in order. Raises `OptionError` where the wishes do not fit together."""
+    plan = parse_passes(only, library) if only else _default_plan(target, library)
+    for name in skip:
+        library.find(name)
+    if only and exact:
+        for item in plan:
+            if item.effect is not Effect.EXACT:
+                raise OptionError(f"pass `{item.name}` is not exact ({item.effect.value}): drop it, or drop --exact")
+    plan = [item for item in plan if item.name not in skip and (item.effect is Effect.EXACT or not exact)]
+    return _with_shapes(plan, bind, shapes)
+
+
+def _default_plan(target: Target, library: Library) -> list[Pass]:
+    """The target's own passes, those of effect retrain only where it says so, and the user's."""
+    names = [FIRST_PASS, *(name for name in target.pipeline.passes if name != FIRST_PASS)]
+    classes = [library.find(name) for name in names]
+    plan = [cls() for cls in classes if cls.effect is not Effect.RETRAIN or cls.name in target.pipeline.retrain]
+    own = [cls() for cls in library.added if cls.name not in names]
+    places = [index for index, item in enumerate(plan) if item.name == USER_PASSES_BEFORE]
+    place = places[0] if places else len(plan)
+    return [*plan[:place], *own, *plan[place:]]
+
+
+def _with_shapes(
+    plan: list[Pass], bind: Mapping[str, int] | None, shapes: Mapping[str, Sequence[int]] | None
+) -> list[Pass]:
+    """Give what the user said of shapes to `static-shapes`. Raises `OptionError` where that does not run."""
+    if not bind and not shapes:
+        return plan
+    if "static-shapes" not in {item.name for item in plan}:
+        raise OptionError("--bind and --shape are for the pass `static-shapes`, which does not run")
+    wishes = {"bind": dict(bind or {}), "shapes": {name: tuple(shape) for name, shape in (shapes or {}).items()}}
+    return [type(item).configured({**vars(item), **wishes}) if item.name == "static-shapes" else item for item in plan]
+
+
+def _check_accepted(names: Collection[str], plan: Sequence[Pass], library: Library) -> None:
+    for name in names:
+        effect = library.find(name).effect
+        if effect is Effect.EXACT:
+            raise OptionError(f"--accept-drift {name}: that pass is exact, so it has no drift")
+        if name not in {item.name for item in plan}:
+            raise OptionError(f"--accept-drift {name}: that pass does not run")
+
+
+def _unaccepted(run: PipelineResult) -> Iterator[Drift]:
+    return (drift for drift in run.drifts if drift.state == "unaccepted")
+
+
+def drift_finding(drift: Drift) -> Finding:
+    """The error finding of a drift that is beyond the budget and not accepted."""
+    worst = drift.worst
+    if worst is None:
+        found = f"its drift could not be measured: {drift.reason or 'no output holds floats'}"
+    else:
+        top1 = "" if worst.top1 is None else f", top-1 agreement {worst.top1:.1%}"
+        kind = "random inputs, which say nothing of your accuracy" if drift.is_random else "your inputs"
+        found = f"cosine {worst.cosine:.4f}{top1} at {worst.name!r} on {drift.inputs} {kind}"
+    return Finding(
+        "IRK030",
+        "drift-not-accepted",
+        Severity.ERROR,
+        f"{drift.pass_name} changes what the model computes ({drift.effect}); on real inputs, cosine must be at least "
+        f"{COSINE_BUDGET} and top-1 agreement {TOP1_BUDGET:.0%}; found {found}",
+        advice=f"--exact keeps the function; or fine-tune with the new operators and export again; "
+        f"or accept it: --accept-drift {drift.pass_name}",
+    )
+
+
+def _target(target: str | Target) -> Target:
+    return target if isinstance(target, Target) else load_target(target)
+
+
+@contextmanager
+def _opened(model: ModelOrPath) -> Iterator[tuple[Model, Path | None]]:
+    if isinstance(model, Model):
+        yield model, None
+        return
+    with load(model) as opened:
+        yield opened, Path(model)

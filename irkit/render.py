@@ -1,0 +1,358 @@
+"""Findings and reports as text for people, Markdown for GitHub, and plain data for machines.
+
+Nothing here prints: the command line does. Colour is the caller's choice.
+"""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from irkit.compiler import OptimizeResult
+from irkit.diagnostics import Finding, Report, Severity
+from irkit.drift import Drift
+from irkit.pipeline import PassRun, PipelineResult
+from irkit.proof import Proof, ProofVerdict
+from irkit.version import __version__
+
+SCHEMA = 1
+"""Version of the JSON that is written; it grows only by new keys."""
+
+_CODES = {"bold": "1", "dim": "2", "red": "31", "yellow": "33", "green": "32", "cyan": "36"}
+_COLOURS = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.INFO: "cyan"}
+_NODES_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Style:
+    """How text is laid out: columns, and whether in colour."""
+
+    width: int = 100
+    colour: bool = False
+
+    def paint(self, text: str, *styles: str) -> str:
+        """The text in that style, where there is colour."""
+        if not self.colour or not text:
+            return text
+        return f"\x1b[{';'.join(_CODES[style] for style in styles)}m{text}\x1b[0m"
+
+    def wrap(self, text: str, indent: str, first: str | None = None) -> str:
+        """The text in lines of at most the width."""
+        start = indent if first is None else first
+        wrapper = textwrap.TextWrapper(self.width, start, indent, break_long_words=False, break_on_hyphens=False)
+        return wrapper.fill(text)
+
+
+PLAIN = Style()
+
+
+def plural(count: int, noun: str) -> str:
+    """`1 error`, `2 errors`."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def share(value: float) -> str:
+    """A relative error as people read it."""
+    return "infinite" if math.isinf(value) else "0" if value == 0 else f"{value:.1e}"
+
+
+# --- findings --------------------------------------------------------------------------------------------------------
+
+
+def grouped(findings: Iterable[Finding]) -> dict[Severity, list[list[Finding]]]:
+    """Findings that say the same of several nodes together, worst first, otherwise in the order they came."""
+    groups: dict[tuple[Severity, str, str, str], list[Finding]] = {}
+    for finding in findings:
+        groups.setdefault((finding.severity, finding.code, finding.message, finding.advice), []).append(finding)
+    ordered: dict[Severity, list[list[Finding]]] = {severity: [] for severity in reversed(Severity)}
+    for (severity, *_), group in groups.items():
+        ordered[severity].append(group)
+    return {severity: found for severity, found in ordered.items() if found}
+
+
+def findings_text(findings: Iterable[Finding], style: Style = PLAIN) -> str:
+    """Findings as a list under the headings errors, warnings, notes; "" for none."""
+    parts = []
+    for severity, groups in grouped(findings).items():
+        heading = "notes" if severity is Severity.INFO else f"{severity.label}s"
+        lines = [style.paint(heading, "bold", _COLOURS[severity])]
+        for group in groups:
+            lines += _group_lines(group, style)
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts)
+
+
+def _group_lines(group: Sequence[Finding], style: Style) -> Iterator[str]:
+    finding = group[0]
+    fix = style.paint(" [*]", "green") if finding.fixable else ""
+    yield f"  {style.paint(finding.code, 'bold')} {finding.rule}{fix}"
+    yield style.wrap(finding.message, " " * 4)
+    places = [_place(one) for one in group if one.node]
+    if places:
+        rest = len(places) - _NODES_SHOWN
+        more = f" and {rest} more" if rest > 0 else ""
+        yield style.wrap("at " + ", ".join(places[:_NODES_SHOWN]) + more, " " * 7, " " * 4)
+    if finding.advice:
+        yield style.paint(style.wrap(finding.advice, " " * 7, "    -> "), "dim")
+
+
+def _place(finding: Finding) -> str:
+    origin = finding.origin
+    source = f" ({origin.file}:{origin.line})" if origin.file else f" ({origin.module})" if origin.module else ""
+    return finding.node + source
+
+
+def counts(report: Report) -> str:
+    """`2 errors, 1 warning, 3 notes`."""
+    nouns = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.INFO: "note"}
+    parts = [plural(report.count(severity), noun) for severity, noun in nouns.items() if report.count(severity)]
+    return ", ".join(parts) or "no findings"
+
+
+def lint_text(report: Report, target: str, style: Style = PLAIN) -> str:
+    """A lint report: findings, and the verdict."""
+    title = f"{style.paint(report.model, 'bold')} for {target}"
+    fixable = sum(finding.fixable for finding in report.findings)
+    tally = counts(report) + (f"; irkit optimize fixes {fixable} of them, marked [*]" if fixable else "")
+    verdict = style.paint(lint_verdict(report), "bold", "red" if report.has_errors else "green")
+    return "\n\n".join(part for part in (title, findings_text(report.findings, style), f"{tally}\n{verdict}") if part)
+
+
+def lint_verdict(report: Report) -> str:
+    """What the findings come to, in one sentence."""
+    errors = [finding for finding in report.findings if finding.severity is Severity.ERROR]
+    if not errors:
+        return "Nothing that is known stands in the compiler's way."
+    fixed = sum(finding.fixable for finding in errors)
+    if fixed == len(errors):
+        return "The compiler refuses the model as it is; irkit optimize mends that."
+    return f"The compiler refuses the model; irkit optimize mends {fixed} of {plural(len(errors), 'error')}."
+
+
+# --- what optimize did -----------------------------------------------------------------------------------------------
+
+
+def optimize_text(result: OptimizeResult, target: str, style: Style = PLAIN) -> str:
+    """What the passes did, the proof, the drift, what remains, and the verdict."""
+    title = f"{style.paint(result.report.model, 'bold')} for {target}"
+    facts = [*_proof_facts(result.run), *map(_drift_fact, result.run.drifts)]
+    facts += [("not checked", text) for text in not_checked(result)]
+    sections = [title, _passes_text(result.run.passes, style)]
+    if facts:
+        sections.append("\n".join(_fact_line(name, text, style) for name, text in facts))
+    if result.report.findings:
+        sections.append(findings_text(result.report.findings, style))
+    verdict = style.paint(optimize_verdict(result), "bold", "green" if result.ok else "red")
+    sections.append(f"{counts(result.report)}\n{verdict}")
+    return "\n\n".join(sections)
+
+
+def _fact_line(name: str, text: str, style: Style) -> str:
+    first = f"  {name:<11}  "
+    wrapped = style.wrap(text, " " * len(first), first)
+    return style.paint(wrapped[: len(first)], "bold") + wrapped[len(first) :]
+
+
+def _passes_text(passes: Sequence[PassRun], style: Style) -> str:
+    busy = [run for run in passes if run.changed or run.failed]
+    idle = len(passes) - len(busy)
+    lines = []
+    name_width = max((len(run.name) for run in busy), default=0)
+    spans = {id(run): node_span(run) for run in busy}
+    span_width = max((len(span) for span in spans.values()), default=0)
+    for run in busy:
+        first = f"  {run.name:<{name_width}}  {spans[id(run)]:>{span_width}}  "
+        for number, text in enumerate(what_it_did(run) or ["done"]):
+            lines.append(style.wrap(text, " " * len(first), first if number == 0 else None))
+    if idle:
+        what = "all passes" if not busy else plural(idle, "other pass").replace("passs", "passes")
+        lines.append(style.paint(f"  {what} had nothing to do", "dim"))
+    return "\n".join(lines)
+
+
+def node_span(run: PassRun) -> str:
+    """`24 -> 21 nodes`."""
+    before, after = run.nodes_before, run.nodes_after
+    return f"{before} nodes" if before == after else f"{before} -> {after} nodes"
+
+
+def what_it_did(run: PassRun) -> list[str]:
+    """What a pass did, one thing an entry: its rewrites by number, then its notes."""
+    if run.failed:
+        return [run.failed]
+    rewrites = ", ".join(f"{count} x {rule}" for rule, count in run.rewrites.items())
+    return [*([rewrites] if rewrites else []), *run.notes]
+
+
+def _proof_facts(run: PipelineResult) -> Iterator[tuple[str, str]]:
+    for proof in run.proofs:
+        yield "proof", proof_text(proof)
+    for taken in run.taken_back:
+        what = f"{taken.rule} at {taken.root}" if taken.rule else "the whole pass"
+        value = f" (value {taken.fault.value})" if taken.fault.value else ""
+        yield "taken back", f"{taken.pass_name}: {what}: {taken.fault.reason}{value}"
+
+
+def proof_text(proof: Proof) -> str:
+    """What was proven, in a sentence."""
+    if proof.verdict is ProofVerdict.NOT_VERIFIED:
+        return f"not verified: {proof.reason} ({', '.join(proof.passes)})"
+    worst = f", at `{proof.worst_value}`" if proof.worst_value else ""
+    text = (
+        f"equal: {plural(proof.values, 'value')} on {plural(proof.inputs, 'seeded input')} in {proof.engine}; "
+        f"largest difference {share(proof.worst)} of a value's scale{worst}"
+    )
+    return f"{text}; {proof.reason}" if proof.reason else text
+
+
+def _drift_fact(drift: Drift) -> tuple[str, str]:
+    return "drift", drift_text(drift)
+
+
+def drift_text(drift: Drift) -> str:
+    """How far a pass moved the outputs, in a sentence."""
+    head = f"{drift.pass_name} ({drift.effect})"
+    if drift.reason:
+        return f"{head}: not measured: {drift.reason}"
+    outputs = []
+    for output in drift.outputs:
+        top1 = "" if output.top1 is None else f", top-1 agreement {output.top1:.0%}"
+        outputs.append(f"`{output.name}` cosine {output.cosine:.4f}, largest error {output.error:.1%}{top1}")
+    kind = "random inputs" if drift.is_random else "inputs"
+    state = {"none": "within the budget", "accepted": "accepted", "unaccepted": "not accepted"}[drift.state]
+    return f"{head}: {'; '.join(outputs)} on {drift.inputs} {kind}: {state}"
+
+
+def not_checked(result: OptimizeResult) -> list[str]:
+    """What nobody looked at, so that nobody takes it for granted."""
+    items = []
+    if result.options.get("verify") == "none":
+        items.append("whether the function was kept: proof was switched off")
+    for proof in result.run.proofs:
+        if proof.proves_nothing:
+            items.append(f"outputs that came out the same for all inputs: {', '.join(proof.proves_nothing)}")
+        for value, reason in proof.unstable.items():
+            items.append(f"`{value}`: {reason}")
+    return items
+
+
+def optimize_verdict(result: OptimizeResult) -> str:
+    """What it all comes to, in one sentence."""
+    if not result.ok:
+        if result.drift == "unaccepted" and result.report.count(Severity.ERROR) == sum(
+            drift.state == "unaccepted" for drift in result.run.drifts
+        ):
+            return "The model is as the compiler takes it, but its function changed: accept that, or keep it exact."
+        return "The compiler will refuse the model still; the errors above need your hand."
+    verdicts = {proof.verdict for proof in result.run.proofs}
+    if result.options.get("verify") == "none" or ProofVerdict.NOT_VERIFIED in verdicts:
+        return "Nothing that is known stands in the compiler's way; that the function was kept is not proven."
+    kept = "its function is proven to be kept" if result.drift == "none" else "its changed function is accepted"
+    return f"Nothing that is known stands in the compiler's way; {kept}."
+
+
+# --- plain data ------------------------------------------------------------------------------------------------------
+
+
+def number(value: float) -> float | str:
+    """A float that JSON can hold: infinities and NaN become text."""
+    return value if math.isfinite(value) else str(value)
+
+
+def optimize_json(result: OptimizeResult) -> dict[str, Any]:
+    """Everything `optimize` did, as plain data."""
+    run = result.run
+    report = result.report.to_json()
+    return {
+        "schema": SCHEMA,
+        "irkit": __version__,
+        "model": report["model"],
+        "target": report["target"],
+        "verdict": optimize_verdict(result),
+        "ok": result.ok,
+        "options": dict(result.options),
+        "passes": [_pass_json(item) for item in run.passes],
+        "proofs": [_proof_json(proof) for proof in run.proofs],
+        "taken_back": [
+            {"pass": item.pass_name, "rule": item.rule, "node": item.root, "fault": _fault_json(item.fault)}
+            for item in run.taken_back
+        ],
+        "drift": result.drift,
+        "drifts": [_drift_json(drift) for drift in run.drifts],
+        "not_checked": not_checked(result),
+        "refusals": {node: list(reasons) for node, reasons in sorted(result.refusals.items())},
+        "findings": report["findings"],
+        "summary": report["summary"],
+        "inputs": [{"name": value.name, "type": str(value.type)} for value in result.model.graph.inputs],
+        "outputs": [{"name": value.name, "type": str(value.type)} for value in result.model.graph.outputs],
+        "seconds": run.seconds,
+    }
+
+
+def _pass_json(run: PassRun) -> dict[str, Any]:
+    return {**vars(run), "effect": run.effect.value}
+
+
+def _proof_json(proof: Proof) -> dict[str, Any]:
+    plain = {**vars(proof), "verdict": proof.verdict.value, "worst": number(proof.worst), "passes": list(proof.passes)}
+    plain["proves_nothing"] = list(proof.proves_nothing)
+    plain["unstable"] = dict(proof.unstable)
+    plain["faults"] = [_fault_json(fault) for fault in proof.faults]
+    return plain
+
+
+def _fault_json(fault: Any) -> dict[str, Any]:
+    return {**vars(fault), "error": number(fault.error)}
+
+
+def _drift_json(drift: Drift) -> dict[str, Any]:
+    outputs = [{**vars(one), "cosine": number(one.cosine), "error": number(one.error)} for one in drift.outputs]
+    return {**vars(drift), "outputs": outputs, "state": drift.state}
+
+
+# --- Markdown --------------------------------------------------------------------------------------------------------
+
+
+def report_markdown(result: OptimizeResult, target: str) -> str:
+    """The report of a bundle, as GitHub shows it."""
+    run = result.run
+    parts = [f"# {result.report.model} for {target}", f"**{optimize_verdict(result)}**"]
+    rows = [
+        (f"`{item.spec}`", item.effect.value, node_span(item), "; ".join(what_it_did(item)) or "nothing to do")
+        for item in run.passes
+    ]
+    parts.append("## What the passes did\n\n" + _table(("pass", "effect", "nodes", "what"), rows))
+    proofs = [f"- {proof_text(proof)}" for proof in run.proofs]
+    proofs += [f"- {name}: {text}" for name, text in _proof_facts(run) if name == "taken back"]
+    parts.append("## Proof\n\n" + ("\n".join(proofs) or "Nothing was changed that would need one."))
+    if run.drifts:
+        parts.append("## Drift\n\n" + "\n".join(f"- {drift_text(drift)}" for drift in run.drifts))
+    unchecked = not_checked(result)
+    if unchecked:
+        parts.append("## What was not checked\n\n" + "\n".join(f"- {item}" for item in unchecked))
+    parts.append("## What remains\n\n" + (_findings_markdown(result.report.findings) or "Nothing."))
+    ends = [("input", value) for value in result.model.graph.inputs if not value.is_initializer]
+    ends += [("output", value) for value in result.model.graph.outputs]
+    rows_of_ends = [(kind, f"`{value.name}`", f"`{value.type}`") for kind, value in ends]
+    parts.append("## Inputs and outputs\n\n" + _table(("", "name", "type"), rows_of_ends))
+    return "\n\n".join(parts) + "\n"
+
+
+def _findings_markdown(findings: Iterable[Finding]) -> str:
+    rows = []
+    for severity, groups in grouped(findings).items():
+        for group in groups:
+            places = [f"`{finding.node}`" for finding in group if finding.node]
+            where = ", ".join(places[:_NODES_SHOWN]) + (f" and {len(places) - _NODES_SHOWN} more" if places[3:] else "")
+            message = group[0].message + (f" ({group[0].advice})" if group[0].advice else "")
+            rows.append((severity.label, f"{group[0].code} {group[0].rule}", where, message))
+    return _table(("", "rule", "where", "what"), rows) if rows else ""
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    cells = [[cell.replace("|", "\\|").replace("\n", " ") for cell in line] for line in lines]
+    return "\n".join(f"| {' | '.join(line)} |" for line in cells)
