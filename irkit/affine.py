@@ -12,6 +12,7 @@ holds there only where the shift is zero. All is computed in float64 and rounded
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
@@ -394,7 +395,7 @@ def as_float64(value: Value | None) -> Array | None:
 def folded_name(value: Value | None) -> str:
     """Name of the constant that stands for a changed one."""
     name = value.name if value is not None else "weight"
-    return name if name.endswith("_folded") else f"{name}_folded"
+    return re.sub(r"_folded(_\d+)?$", "", name) + "_folded"
 
 
 def _any(tensor: Tensor) -> bool:

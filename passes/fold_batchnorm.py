@@ -19,11 +19,6 @@ import irkit
 from irkit import Builder, Node, Pattern, PatternOps, Refusal, Value
 
 
-def batchnorm_over(op: PatternOps, inner: Pattern, params: Pattern) -> Pattern:
-    """A batch norm over `inner`, captured as `affine`."""
-    return op.BatchNormalization(inner, op.rest(params)).named("affine")
-
-
 def arithmetic_over(op: PatternOps, inner: Pattern, c: Pattern) -> Pattern:
     """Arithmetic of `inner` with a constant, captured as `affine`."""
     return op.any_of(
@@ -38,7 +33,8 @@ class IntoLayerBefore(irkit.Rule):
     def pattern(self, op: PatternOps, x: Pattern, w: Pattern, c: Pattern, params: Pattern) -> Pattern:
         layer = op.any_op(*irkit.LINEAR_OPS)(x, op.rest(w)).named("layer")
         biased = op.any_op("Conv", "ConvTranspose", "Gemm")(x, op.rest(w)).named("layer")
-        return op.any_of(batchnorm_over(op, layer, params), arithmetic_over(op, biased, c))
+        norm = op.BatchNormalization(layer, op.rest(params)).named("affine")
+        return op.any_of(norm, arithmetic_over(op, biased, c))
 
     def replace(self, op: Builder, x: Value, layer: Node, affine: Node) -> Value | Refusal:
         linear = irkit.read_linear(layer)
@@ -94,7 +90,7 @@ class IntoNormBefore(irkit.Rule):
 
     def pattern(self, op: PatternOps, x: Pattern, p: Pattern, c: Pattern, params: Pattern) -> Pattern:
         norm = op.BatchNormalization(x, op.rest(p)).named("norm")
-        return op.any_of(batchnorm_over(op, norm, params), arithmetic_over(op, norm, c))
+        return op.any_of(op.BatchNormalization(norm, op.rest(params)).named("affine"), arithmetic_over(op, norm, c))
 
     def replace(self, op: Builder, x: Value, norm: Node, affine: Node) -> Value | Refusal:
         inner = irkit.read_batchnorm(norm, op.opset)
@@ -130,8 +126,8 @@ class Standalone(irkit.Rule):
         if isinstance(found, Refusal):
             return found
         ones = [1] * (len(x.shape or ()) - 2)
-        weight = op.constant(found.affine.scale.reshape(-1, 1, *ones), dtype=x.dtype)
-        bias = op.constant(found.affine.shift, dtype=x.dtype)
+        weight = op.constant(found.affine.scale.reshape(-1, 1, *ones), f"{norm.name}.weight", x.dtype)
+        bias = op.constant(found.affine.shift, f"{norm.name}.bias", x.dtype)
         return op.Conv(x, weight, bias, group=found.channels, kernel_shape=ones, _name=norm.name)
 
 
