@@ -103,10 +103,9 @@ def node_origin(node: Node, origin: tuple[str, ...] | None) -> None:
 
 
 def node_attrs(node: Node, attrs: dict[str, Attr]) -> None:
-    """Set the attributes; graphs in them become nested in the node, those that were there before no longer are."""
+    """Set the attributes; graphs in them become nested in the node, those that were there before no longer count."""
     for graph in node.subgraphs:
-        set_live(graph, False)
-        graph.owner = None
+        set_live(graph, False)  # its owner stays: edits of a graph taken out are journaled with the model it was in
     node._attrs = attrs
     for graph in node.subgraphs:
         graph.owner = node

@@ -338,6 +338,9 @@ class Node:
         old = self.attrs.get(name)
         new = value if value is None or isinstance(value, Attr) else Attr(name, value, kind)
         if new != old:
+            if new is not None and self.graph is not None:
+                for graph in new.graphs:
+                    self.graph._adopt(graph)
             attrs = {key: attr for key, attr in self.attrs.items() if key != name or new is not None}
             if new is not None:
                 attrs[name] = new
@@ -603,15 +606,40 @@ class Graph:
             prev = node
 
     def _name_new(self, node: Node) -> None:
-        """Name the node, its outputs, and nodes nested in it where they have no name; refuse outputs that are taken."""
+        """Name the node and its outputs where they have no name; refuse outputs whose name is taken."""
         model = self.model
         if model is not None:
-            model.name_nodes(node)
+            model.name_node(node)
         for value in node._outputs:
             if value._name is None:
                 value._name = self.fresh_name(f"{node._name or node._op}_output")
             elif value._name:
                 self._take_name(value._name)
+        for graph in node.subgraphs:
+            self._adopt(graph)
+
+    def _adopt(self, nested: Graph) -> None:
+        """Name the nodes of a graph that is to be nested in this one; rename values that would hide one around them."""
+        model = self.model
+        for value in list(nested._values.values()):
+            if self._sees(value.name):
+                value.name = self.fresh_name(value.name)
+            if model is not None:
+                model.reserve(value.name)
+        for node in nested:
+            if model is not None:
+                model.name_node(node)
+            for graph in node.subgraphs:
+                self._adopt(graph)
+
+    def _sees(self, name: str) -> bool:
+        """Whether a node of this graph can read a value of that name."""
+        graph: Graph | None = self
+        while graph is not None:
+            if name in graph._values:
+                return True
+            graph = graph.owner.journaled_in if graph.owner is not None else None
+        return False
 
     def __iter__(self) -> Iterator[Node]:
         node = self._first

@@ -151,27 +151,12 @@ class Model:
         if self._names is not None:
             self._names.add(name)
 
-    def name_nodes(self, node: Node) -> None:
-        """Name a node that enters the model, and what is nested in it, and know the names that are there."""
-        for each in (node, *(inner for graph in node.subgraphs for inner in graph.walk())):
-            if not each.name:
-                each._name = self.fresh_node_name(each.op)
-            elif self._node_names is not None:
-                self._node_names.add(each.name)
-            if each is not node:
-                for value in each.outputs:
-                    self.reserve(value.name)
-
-    @contextmanager
-    def trial(self) -> Iterator[None]:
-        """Take back every edit made inside, as if it had not been: names it took are free again."""
-        mark, names = self.journal.position, (self._names, self._node_names)
-        self._names = self._node_names = None
-        try:
-            yield
-        finally:
-            self.journal.undo_to(mark)
-            self._names, self._node_names = names
+    def name_node(self, node: Node) -> None:
+        """Name a node that enters the model, or never give its name out as fresh."""
+        if not node.name:
+            node._name = self.fresh_node_name(node.op)
+        elif self._node_names is not None:
+            self._node_names.add(node.name)
 
     def close(self) -> None:
         """Let go of the files it reads from. Weights not yet read can no longer be."""
