@@ -114,7 +114,7 @@ class Shell:
     def environment(self) -> dict[str, str]:
         """The caller's, with this copy first on both paths, and a terminal of fixed width."""
         path = f"{self.bin}{os.pathsep}{os.environ['PATH']}"
-        fixed = {"COLUMNS": "120", "TERM": "dumb", "NO_COLOR": "1", "PYTHONUTF8": "1"}
+        fixed = {"COLUMNS": "100", "TERM": "dumb", "NO_COLOR": "1", "PYTHONUTF8": "1"}
         return {**os.environ, "PATH": path, "PYTHONPATH": str(self.root), **fixed}
 
     def run(self, command: str, folder: Path) -> tuple[int, str]:
