@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     )
     from irkit.fold import (
         can_evaluate as can_evaluate,
+        data_slots as data_slots,
         evaluate as evaluate,
         is_exact as is_exact,
     )
@@ -147,7 +148,7 @@ _MODULES = {
     "diagnostics": ["Finding", "Location", "Report", "Severity"],
     "elementwise": ["Region", "is_elementwise", "regions"],
     "errors": ["GraphError", "InputError", "IrkitError", "ModelError", "OptionError", "PassError"],
-    "fold": ["can_evaluate", "evaluate", "is_exact"],
+    "fold": ["can_evaluate", "data_slots", "evaluate", "is_exact"],
     "folding": ["fold_shape_arithmetic", "graphs_of", "replace_by_constants"],
     "identities": ["constant_integers", "identity_source", "permutation"],
     "infer": ["Inference"],

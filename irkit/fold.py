@@ -27,6 +27,16 @@ _SMALL = 1 << 10
 """Elements up to which a splat is simply written out to be moved about."""
 
 
+_BY_TYPE = {"Shape": (0,), "Size": (0,), "EyeLike": (0,), "CastLike": (1,)}
+"""Inputs of which only the type counts."""
+
+
+def data_slots(node: Node) -> tuple[int, ...]:
+    """Numbers of the inputs whose data an operator reads; of the others it only takes the type, as CastLike does."""
+    by_type = _BY_TYPE.get(node.op, ()) if not node.domain else ()
+    return tuple(slot for slot, value in enumerate(node.inputs) if value is not None and slot not in by_type)
+
+
 def is_exact(node: Node) -> bool:
     """Whether `evaluate` gives what every runtime gives, bit for bit, so that folding the node costs nothing."""
     kernel = _kernel(node)
@@ -54,14 +64,14 @@ def evaluate(node: Node, inputs: Sequence[Tensor | None]) -> list[Tensor] | None
 
     Args:
         node: of ONNX's own domain, in a graph of a model (whose operator set it is read in).
-        inputs: one for each of the node's inputs; None where it is left out.
+        inputs: one for each of the node's inputs; None where it is left out, or not among its `data_slots`.
 
     Uniform inputs give uniform outputs (`Tensor.splat`) where the operator allows it, whatever the size. None is returned
     for operators irkit does not compute, for inputs on which runtimes differ (NaN in Max, a float beyond an integer's
     range in Cast), and for a node that is wrong.
     """
     kernel = _kernel(node)
-    if kernel is None or len(inputs) != len(node.inputs):
+    if kernel is None or any(slot >= len(inputs) or inputs[slot] is None for slot in data_slots(node)):
         return None
     call = Call(node, inputs)
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from irkit import ops
+from irkit import fold, ops
 from irkit.infer import Inference
 from irkit.ir import Graph, Node
 from irkit.model import Model
@@ -46,7 +46,7 @@ def graph_node_name(graph: Graph, node: Node) -> str:
 
 
 def fold_shape_arithmetic(model: Model, context: Context) -> int:
-    """Put constants in the place of nodes whose integers inference knows, such as Shape of a static value.
+    """Put constants in the place of nodes whose values inference knows, such as Shape of a static value.
 
     Returns how many nodes went. Types must be up to date.
     """
@@ -55,7 +55,7 @@ def fold_shape_arithmetic(model: Model, context: Context) -> int:
     count = 0
     for graph in list(graphs_of(model.graph)):
         for node in graph:
-            tensors = known_integers(node, inference)
+            tensors = known_outputs(node, inference)
             if tensors is not None:
                 with context.rewriting(model, "shape arithmetic", node.name) as allowed:
                     if allowed:
@@ -71,14 +71,17 @@ def graphs_of(graph: Graph) -> Iterator[Graph]:
         yield from node.subgraphs
 
 
-def known_integers(node: Node, inference: Inference) -> list[Tensor] | None:
-    """The outputs of a node of shape arithmetic, where inference knows them all; None for any other node."""
+def known_outputs(node: Node, inference: Inference) -> list[Tensor] | None:
+    """The outputs of a node of shape arithmetic, where inference knows them all; None for any other node.
+
+    Floats count only where they are exact, as in the scales of a Resize that are computed from sizes.
+    """
     if node.domain or node.op == "Constant" or node.subgraphs or not node.outputs:
         return None
     tensors = []
     for value in node.outputs:
         tensor = inference.known(value)
-        if tensor is None or not (tensor.dtype.is_integer or tensor.dtype == DType.BOOL):
+        if tensor is None or not (tensor.dtype.is_integer or tensor.dtype == DType.BOOL or fold.is_exact(node)):
             return None
         tensors.append(tensor)
     return tensors if ops.is_deterministic(node) else None

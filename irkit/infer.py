@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from irkit.onnx.inference import DataKey
     from irkit.onnx.schema import OpSchema
 
-_NO_NAMES = frozenset({"?", "None", "-1", "unk", "unknown"})
+UNNAMED = frozenset({"?", "None", "-1", "unk", "unknown"})
 """Symbols exporters write for "not known": two of them need not be equal."""
 
 _FLOAT_SHAPERS = frozenset({"Resize", "Upsample", "Range"})
@@ -456,8 +456,8 @@ def _constant_state(node: Node) -> State:
 
 def _cleaned(type: ValueType | None) -> ValueType | None:
     """A recorded type without symbols that name nothing."""
-    if isinstance(type, TensorType) and type.shape is not None and any(dim in _NO_NAMES for dim in type.shape):
-        return TensorType(type.dtype, tuple([None if dim in _NO_NAMES else dim for dim in type.shape]))
+    if isinstance(type, TensorType) and type.shape is not None and any(dim in UNNAMED for dim in type.shape):
+        return TensorType(type.dtype, tuple([None if dim in UNNAMED else dim for dim in type.shape]))
     return type
 
 

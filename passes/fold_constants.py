@@ -42,7 +42,7 @@ class FoldConstants(irkit.Pass):
 
     def _fold(self, node: irkit.Node, model: irkit.Model, context: irkit.Context, plan: _Plan) -> None:
         inputs = [None if value is None else value.constant for value in node.inputs]
-        if any(value is not None and data is None for value, data in zip(node.inputs, inputs, strict=True)):
+        if any(inputs[slot] is None for slot in irkit.data_slots(node)):
             return  # something on the way was too large
         exact = irkit.is_exact(node)
         if not exact and node not in plan.needed:
@@ -70,7 +70,7 @@ class FoldConstants(irkit.Pass):
 
 def _bytes_of_types(node: irkit.Node) -> int:
     """Bytes of the largest output as far as its type tells; 0 where uniform inputs may make it a splat."""
-    given = [value.constant for value in node.inputs if value is not None]
+    given = [node.inputs[slot].constant for slot in irkit.data_slots(node)]  # type: ignore[union-attr]  # given
     if all(tensor is not None and (tensor.is_splat or tensor.size <= 64) for tensor in given):
         return 0
     sizes = [0]
@@ -135,5 +135,5 @@ class _Plan:
             return node.output.constant is not None and not node.output.is_graph_output
         if node.op in _KEPT or not irkit.can_evaluate(node) or not irkit.is_deterministic(node):
             return False
-        inputs = [value for value in node.inputs if value is not None]
-        return all(value.producer in self.constant or value.constant is not None for value in inputs)
+        inputs = [node.inputs[slot] for slot in irkit.data_slots(node)]
+        return all(value and (value.producer in self.constant or value.constant is not None) for value in inputs)

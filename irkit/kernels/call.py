@@ -12,7 +12,7 @@ import numpy as np
 from irkit.ir import Node
 from irkit.ops import attribute, schema_of
 from irkit.tensor import Tensor
-from irkit.types import DType
+from irkit.types import DType, TensorType
 
 Array: TypeAlias = "np.ndarray[Any, np.dtype[Any]]"
 
@@ -82,6 +82,25 @@ class Call:
     def arrays(self) -> list[Array]:
         """All inputs, which must be of types numpy computes in."""
         return [self.native(index) for index in range(len(self.inputs))]
+
+    def shape(self, index: int) -> tuple[int, ...]:
+        """Shape of an input, constant or not. Declines where it is not static."""
+        if self.has(index):
+            return self.tensor(index).shape
+        value = self.node.input(index)
+        kind = value.type if value is not None else None
+        if not isinstance(kind, TensorType) or kind.shape is None or not kind.is_static:
+            raise CannotEvaluate
+        return tuple(int(dim) for dim in kind.shape if dim is not None)
+
+    def dtype(self, index: int) -> DType:
+        """Element type of an input, constant or not."""
+        if self.has(index):
+            return self.tensor(index).dtype
+        value = self.node.input(index)
+        if value is None or not value.dtype:
+            raise CannotEvaluate
+        return value.dtype
 
     def ints(self, index: int, attr: str = "") -> tuple[int, ...] | None:
         """Integers of an input, or of the attribute that older versions have instead; None where neither is given."""

@@ -243,7 +243,7 @@ def _is_inf(call: Call) -> list[Tensor]:
 @kernel("Cast", "CastLike", elementwise=True)
 def _cast(call: Call) -> list[Tensor]:
     source = call.tensor(0)
-    target = DType(call.attr("to")) if call.node.op == "Cast" else call.tensor(1).dtype
+    target = DType(call.attr("to")) if call.node.op == "Cast" else call.dtype(1)
     if target == source.dtype:
         return [source]
     if source.dtype == DType.BFLOAT16:

@@ -15,7 +15,7 @@ from irkit.types import DType
 
 @kernel("Shape")
 def _shape(call: Call) -> list[Tensor]:
-    dims = call.tensor(0).shape
+    dims = call.shape(0)
     return [Tensor.of(np.asarray(dims[shape_slice(call.attr("start"), call.attr("end"), len(dims))], np.int64))]
 
 
@@ -30,7 +30,7 @@ def shape_slice(start: int | None, end: int | None, rank: int) -> slice:
 
 @kernel("Size")
 def _size(call: Call) -> list[Tensor]:
-    return [Tensor.of(np.asarray(call.tensor(0).size, np.int64))]
+    return [Tensor.of(np.asarray(math.prod(call.shape(0)), np.int64))]
 
 
 @kernel("ConstantOfShape")
@@ -130,10 +130,10 @@ def _one_hot(call: Call) -> list[Tensor]:
 @kernel("EyeLike")
 def _eye_like(call: Call) -> list[Tensor]:
     code = call.attr("dtype")
-    dtype = dtype_of_code(code) if code is not None else call.tensor(0).dtype
+    dtype = dtype_of_code(code) if code is not None else call.dtype(0)
     if not dtype.is_native:
         raise CannotEvaluate
-    rows, columns = call.tensor(0).shape
+    rows, columns = call.shape(0)
     return [Tensor.of(np.eye(rows, columns, call.attr("k"), dtype.numpy))]
 
 
