@@ -62,8 +62,8 @@ def _drop_outputs(model: irkit.Model, context: irkit.Context, node: irkit.Node) 
 def _may_go(model: irkit.Model, node: irkit.Node, value: irkit.Value, protected: frozenset[str]) -> bool:
     if value.use_count or not value.name or value.name in protected:
         return False
-    if node.op == "BatchNormalization" and model.opset < 14:
-        return False  # there, the number of outputs tells whether it trains
+    if node.op == "BatchNormalization" and (model.opset < 14 or node.attr("training_mode", 0)):
+        return False  # one that trains must have them all; before opset 14, that is what tells that it trains
     schema = irkit.schema_of(node)
     formal = schema.formal_output(value.index) if schema is not None else None
     return formal is not None and formal.optional

@@ -6,6 +6,8 @@ Runtime where that leaves a choice open.
 
 from __future__ import annotations
 
+import math
+
 from irkit.opsets.step import Rule, Rules, Step, rule_for
 from irkit.types import DType, is_static
 
@@ -167,10 +169,13 @@ def _nearest_mode(step: Step) -> str:
     if known is None:
         step.refuse("its scales are computed in the graph, and how it rounds depends on them")
     scales = [float(item) for item in known.numpy().reshape(-1)]
-    shrinks = any(scale < 1 and not (1 / scale).is_integer() for scale in scales)
-    if shrinks and any(scale > 1 and not scale.is_integer() for scale in scales):
+    if not any(scale < 1 for scale in scales):
+        return "floor"
+    if not any(scale > 1 for scale in scales):
+        return "ceil"
+    if any(scale < 1 and math.frexp(scale)[0] != 0.5 for scale in scales):  # halves, quarters, ... need no rounding
         step.refuse("it shrinks one axis and stretches another, which round in different ways")
-    return "ceil" if shrinks else "floor"
+    return "floor"
 
 
 @rule_for(RAISING, "Scatter", 11)

@@ -90,7 +90,10 @@ def _softmax(site: Site) -> list[ValueType | None]:
 
 @_rule("Cast")
 def _cast(site: Site) -> list[ValueType | None]:
-    return [TensorType(DType(site.attr("to")), site.shape(0))]
+    to = site.attr("to")
+    if to not in DType.__members__.values():  # a type of the future, or one written by its name as before opset 6
+        raise Unknown
+    return [TensorType(DType(to), site.shape(0))]
 
 
 @_rule("CastLike")
