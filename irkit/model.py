@@ -169,17 +169,6 @@ class Model:
             self.journal.undo_to(mark)
             self._names, self._node_names = names
 
-    @contextmanager
-    def trial(self) -> Iterator[None]:
-        """Take back every edit made inside, as if it had not been: names it took are free again."""
-        mark, names = self.journal.position, (self._names, self._node_names)
-        self._names = self._node_names = None
-        try:
-            yield
-        finally:
-            self.journal.undo_to(mark)
-            self._names, self._node_names = names
-
     def close(self) -> None:
         """Let go of the files it reads from. Weights not yet read can no longer be."""
         for source in self.sources:
