@@ -77,7 +77,7 @@ def decode_attributes(
     try:
         found = (decode_attribute(data, item, origin, graph) for item in fields(data, start, end) if item.tag == tag)
         return {attr.name: attr for attr in found}
-    except IndexError:
+    except (IndexError, RecursionError):
         raise ModelError("the attributes of a node are truncated or damaged") from None
 
 

@@ -78,7 +78,7 @@ def _read(source: SourceFile, files: ExternalFiles) -> Model:
     with _no_collection():
         try:
             model = _ModelReader(source, files).read()
-        except (IndexError, UnicodeDecodeError) as error:
+        except (IndexError, RecursionError, UnicodeDecodeError) as error:
             raise ModelError(f"not a valid ONNX model: truncated or damaged ({error})") from None
     source.check()
     return model

@@ -54,7 +54,7 @@ def decode_type(data: Buffer, start: int = 0, end: int | None = None) -> ValueTy
             decoder = _DECODERS.get(field.tag)
             if decoder is not None:
                 return decoder(data, field)
-    except IndexError:
+    except (IndexError, RecursionError):
         raise ModelError("the type of a value is truncated or damaged") from None
     return None
 
