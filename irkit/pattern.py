@@ -281,12 +281,14 @@ class PatternGraph:
     Attributes:
         roots: the outputs that a rewrite replaces; matching starts at the first.
         root_ops: (domain, operator) the first root may be; None for any.
+        feeders: for each operator that must make an input of the first root, the (domain, operator) it may be.
         captures: names of values and nodes that a match binds.
         depth: how many nodes lie on the longest path through it.
     """
 
     roots: tuple[Pattern, ...]
     root_ops: frozenset[tuple[str, str]] | None
+    feeders: tuple[frozenset[tuple[str, str]], ...]
     captures: frozenset[str]
     depth: int
 
@@ -304,7 +306,8 @@ def trace(function: Callable[..., Any]) -> PatternGraph:
     captured = {name for root in roots for name in _captures(root)}
     if unused := [name for name in names[1:] if name not in captured]:
         raise PassError(f"{where}: the pattern does not use its parameter {unused[0]!r}")
-    return PatternGraph(roots, _root_ops(roots[0]), frozenset(captured), max(map(_depth, roots)))
+    depth = max(map(_depth, roots))
+    return PatternGraph(roots, _root_ops(roots[0]), _feeders(roots[0]), frozenset(captured), depth)
 
 
 def _check_root(where: str, root: Any) -> None:
@@ -315,9 +318,17 @@ def _check_root(where: str, root: Any) -> None:
 
 def _root_ops(root: Pattern) -> frozenset[tuple[str, str]] | None:
     nodes = [item.node for item in _alternatives(root)]
-    if not all(node.ops for node in nodes):
-        return None
-    return frozenset((node.domain, op) for node in nodes for op in node.ops)
+    return frozenset().union(*map(_keys, nodes)) if all(node.ops for node in nodes) else None
+
+
+def _feeders(root: Pattern) -> tuple[frozenset[tuple[str, str]], ...]:
+    if not isinstance(root, OpPattern):
+        return ()
+    return tuple(_keys(item.node) for item in root.node.inputs if isinstance(item, OpPattern) and item.node.ops)
+
+
+def _keys(node: NodePattern) -> frozenset[tuple[str, str]]:
+    return frozenset((node.domain, op) for op in node.ops)
 
 
 def _alternatives(root: Pattern) -> Iterator[OpPattern]:

@@ -70,6 +70,8 @@ class Rule:
     """Kebab-case name; made of the class's name where not given."""
     root_ops: frozenset[tuple[str, str]] | None = None
     """(domain, operator) of the nodes a match may be rooted at; None for any. Patterns set it themselves."""
+    feeders: tuple[frozenset[tuple[str, str]], ...] = ()
+    """What some input of a root must be made by, for each operator over it in the pattern."""
     reach: int = 1
     """How many nodes below an edit a root may lie that now matches. Patterns set it themselves."""
 
@@ -104,7 +106,8 @@ class Rule:
         if type(self).match is Rule.match:
             graph = self.graph()
             self._matcher = Matcher(graph)
-            self.root_ops, self.reach, captures = graph.root_ops, graph.depth, graph.captures
+            self.root_ops, self.feeders = graph.root_ops, graph.feeders
+            self.reach, captures = graph.depth, graph.captures
         if self.function("replace") is None:
             raise PassError(f"rule {self.label!r} has no method `replace`")
         for name in ("check", "replace"):
@@ -233,7 +236,7 @@ class Rewriter:
             while self._queue:
                 node = self._queue.popleft()
                 self._queued.discard(node)
-                if node.graph is not None and any(self._try(rule, node) for rule in self._rules_for(node)):
+                if node.graph is not None and any(self._try(rule, node) for rule in self._fitting(node)):
                     self.applied += 1
                     if self.applied > limit:
                         raise PassError(f"pass {self._context.pass_name!r} does not end: {', '.join(self._last)}, ...")
@@ -248,6 +251,18 @@ class Rewriter:
             rules = [rule for rule in self._rules if rule.root_ops is None or key in rule.root_ops]
             self._by_op[key] = rules
         return rules
+
+    def _fitting(self, node: Node) -> Iterator[Rule]:
+        """The rules for that node, without those it is plain that they do not match."""
+        rules = self._rules_for(node)
+        makers = [value.producer for value in node.inputs if value is not None and value.producer is not None]
+        found = {(maker.domain, maker.op) for maker in makers}
+        for rule in rules:
+            for feeder in rule.feeders:
+                if feeder.isdisjoint(found):
+                    break
+            else:
+                yield rule
 
     def _enqueue(self, node: Node) -> None:
         if node not in self._queued and self._rules_for(node):

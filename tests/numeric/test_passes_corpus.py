@@ -29,7 +29,8 @@ GELUS = {
     "bert_tiny__dyn18.onnx": 2, "bert_tiny__ts13.onnx": 2, "bert_tiny__ts17-dseq.onnx": 2,
     "deit_tiny_patch16_224__dyn18-bn.onnx": 4, "distilbert_tiny__dyn18.onnx": 2, "gelu_exact__dyn20.onnx": 2,
     "gelu_exact__ts11.onnx": 2, "gelu_hand_tanh__dyn18.onnx": 2, "gelu_zoo__ts17.onnx": 0, "gpt2_tiny__dyn18.onnx": 2,
-    "local_functions.onnx": 2, "wav2vec_conv__dyn18.onnx": 6, "wav2vec_conv__ts17.onnx": 6, "lcnet_050__ts17-bn-db.onnx": 0,
+    "local_functions.onnx": 2, "wav2vec_conv__dyn18.onnx": 6, "wav2vec_conv__ts17.onnx": 6,
+    "lcnet_050__ts17-bn-db.onnx": 0,
 }  # fmt: skip
 
 
