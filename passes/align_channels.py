@@ -24,7 +24,7 @@ class AlignChannels(irkit.Pass):
 
     Options:
         multiple: what channel counts become multiples of; 0 takes the target's (8 where it says nothing).
-        max_growth: leave channels alone whose own count c would grow by more than this ratio, ceil(c/m)*m/c; 0: no limit.
+        max_growth: leave channels alone whose own count c would grow more than this: ceil(c/m)*m/c; 0: no limit.
         only, skip: names of layers (shell patterns) to pad, or to leave alone.
         force: also pad a network that padding pushes over the chip's single-context size.
     """
@@ -39,7 +39,9 @@ class AlignChannels(irkit.Pass):
         """Plan for the main graph, and carry it out unless the network would no longer fit."""
         graph = model.graph
         multiple = self.multiple or _fact(context, "channel_multiple") or 8
-        plan = irkit.plan_channels(graph, multiple, opset=model.opset, keep=context.protected, exclude=self._reason(multiple))
+        plan = irkit.plan_channels(
+            graph, multiple, opset=model.opset, keep=context.protected, exclude=self._reason(multiple)
+        )
         for (value, _), reason in plan.barriers.items():
             context.note(f"{value.name}: channels stay as they are: {reason}")
         if not plan.sizes:
@@ -57,8 +59,8 @@ class AlignChannels(irkit.Pass):
             model.journal.undo_to(mark)
             context.find(
                 "IRK031", "padding-leaves-single-context",
-                f"channels are not aligned: {old.parameters:,} parameters would become {new.parameters:,}, over the {limit:,} that"
-                " are known to fit one context, and several contexts cost several times the speed",
+                f"channels are not aligned: {old.parameters:,} parameters would become {new.parameters:,}, over the"
+                f" {limit:,} that are known to fit one context, and several contexts cost several times the speed",
                 severity=irkit.Severity.WARNING, advice="align it all the same with align-channels{force=true}",
             )  # fmt: skip
             return
@@ -68,7 +70,8 @@ class AlignChannels(irkit.Pass):
         def reason(node: irkit.Node, channels: int) -> str | None:
             growth = -(-channels // multiple) * multiple / channels
             if self.max_growth and growth > self.max_growth:
-                return f"{channels} channels of {node.name} would grow {growth:.2f} times, over max_growth={self.max_growth:g}"
+                limit = f"over max_growth={self.max_growth:g}"
+                return f"{channels} channels of {node.name} would grow {growth:.2f} times, {limit}"
             if self.only and not _matches(node, self.only):
                 return f"{node.name} is not among the layers asked for"
             return f"{node.name} is to be skipped" if _matches(node, self.skip) else None
@@ -97,7 +100,8 @@ def _tell(context: irkit.Context, before: Mapping[str, irkit.Cost], after: Mappi
     if new.macs > 1.3 * old.macs or new.weight_bytes > 1.3 * old.weight_bytes:
         context.find(
             "IRK032", "padding-is-costly", f"aligning channels costs much: {text}",
-            severity=irkit.Severity.WARNING, advice="limit it with align-channels{max_growth=1.3}, or --skip align-channels",
+            severity=irkit.Severity.WARNING,
+            advice="limit it with align-channels{max_growth=1.3}, or --skip align-channels",
         )  # fmt: skip
 
 

@@ -70,7 +70,9 @@ def padded(data: Tensor, paddings: Sequence[Padding]) -> Tensor:
 
 def _pad_constant(node: Node, slot: int, paddings: list[Padding], made: dict[object, Value]) -> None:
     value = node.inputs[slot]
-    assert value is not None and value.constant is not None and node.graph is not None
+    assert value is not None
+    assert value.constant is not None
+    assert node.graph is not None
     key = (value, tuple((axis, layout.tobytes(), fill) for axis, layout, fill in paddings))
     if key not in made:
         made[key] = node.graph.add_initializer(f"{value.name}_padded", padded(value.constant, paddings))
@@ -93,7 +95,9 @@ def _pad_grouped(edit: PadGrouped, plan: Plan) -> None:
     if edit.source not in plan.layouts and edit.target not in plan.layouts:
         return
     value = edit.node.inputs[1]
-    assert value is not None and value.constant is not None and edit.node.graph is not None
+    assert value is not None
+    assert value.constant is not None
+    assert edit.node.graph is not None
     groups, old = edit.groups, plan.trace.old
     sides = [_group_layouts(plan, axis, groups) for axis in (edit.source, edit.target)]
     inner, outer = (old[axis] // groups for axis in (edit.source, edit.target))
@@ -150,7 +154,8 @@ def _set_bounds(edit: SetBounds, plan: Plan) -> None:
     stop = start + sum(plan.size(axis) for axis in edit.takes)
     for slot, bound in ((1, start), (2, stop)):
         value = edit.node.inputs[slot]
-        assert value is not None and value.constant is not None
+        assert value is not None
+        assert value.constant is not None
         bounds = [int(item) for item in value.constant.numpy().reshape(-1)]
         bounds[edit.position] = bound
         _set_list(edit.node, slot, bounds)

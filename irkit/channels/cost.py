@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from irkit.ir import Graph, Node
@@ -12,7 +13,7 @@ LAYERS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
 @dataclass(frozen=True)
 class Cost:
-    """`macs`: multiply-accumulates of one inference; `weight_bytes`: bytes of constant operands; `parameters`: their elements."""
+    """Multiply-accumulates of one inference; bytes and elements of constant operands."""
 
     macs: int = 0
     weight_bytes: int = 0
@@ -27,7 +28,7 @@ def layer_costs(graph: Graph) -> dict[str, Cost]:
     return {node.name: _cost(node) for node in graph if node.op in LAYERS and not node.domain}
 
 
-def total_cost(costs: dict[str, Cost]) -> Cost:
+def total_cost(costs: Mapping[str, Cost]) -> Cost:
     """Their sum."""
     return sum(costs.values(), Cost())
 

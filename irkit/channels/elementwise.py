@@ -16,14 +16,17 @@ from irkit.ir import Node, Value
 from irkit.tensor import Tensor
 
 _BOUNDED = frozenset({
-    "Relu", "LeakyRelu", "Sigmoid", "Tanh", "Clip", "Neg", "Abs", "HardSigmoid", "HardSwish", "Erf", "Softplus", "Softsign",
-    "Elu", "Selu", "Celu", "Gelu", "Mish", "Floor", "Ceil", "Round", "Sign", "Identity", "Cast", "CastLike", "Dropout", "Not", "Sin", "Cos", "Atan",
-    "ThresholdedRelu", "Add", "Sub", "Sum", "Max", "Min", "Mean", "PRelu", "Where", "Equal", "Greater", "Less", "GreaterOrEqual",
-    "LessOrEqual", "And", "Or", "Xor", "IsNaN", "IsInf", "Shrink", "Swish",
+    "Relu", "LeakyRelu", "Sigmoid", "Tanh", "Clip", "Neg", "Abs", "HardSigmoid", "HardSwish", "Erf", "Softplus",
+    "Softsign", "Elu", "Selu", "Celu", "Gelu", "Mish", "Floor", "Ceil", "Round", "Sign", "Identity", "Cast", "CastLike",
+    "Dropout", "Not", "Sin", "Cos", "Atan", "ThresholdedRelu", "Add", "Sub", "Sum", "Max", "Min", "Mean", "PRelu",
+    "Where", "Equal", "Greater", "Less", "GreaterOrEqual", "LessOrEqual", "And", "Or", "Xor", "IsNaN", "IsInf",
+    "Shrink", "Swish",
 })  # fmt: skip
 """Finite operands give a finite result."""
 
-_OTHERS = frozenset({"Mul", "Div", "Pow", "Mod", "Exp", "Log", "Sqrt", "Reciprocal", "Asin", "Acos", "Tan", "Sinh", "Cosh"})
+_OTHERS = frozenset(
+    {"Mul", "Div", "Pow", "Mod", "Exp", "Log", "Sqrt", "Reciprocal", "Asin", "Acos", "Tan", "Sinh", "Cosh"}
+)
 
 ELEMENTWISE = _BOUNDED | _OTHERS
 """Operators whose result at a place depends on the operands at that place alone."""
@@ -32,15 +35,25 @@ _FILLS = {("Div", 1): 1.0, ("Mod", 1): 1.0, ("Pow", 0): 1.0, ("Pow", 1): 1.0}
 """What a constant operand holds in added lanes, by (operator, slot); 0 otherwise."""
 
 
-def passes(axis: int, contents: dict[int, Content]) -> Content:
+def passes(_axis: int, contents: dict[int, Content]) -> Content:
     """Added lanes keep what they hold."""
     return join(contents)
 
 
-def keep_zero(axis: int, contents: dict[int, Content]) -> Content:
+def keep_zero(_axis: int, contents: dict[int, Content]) -> Content:
     """Zero stays zero, other numbers become numbers that vary."""
     content = join(contents)
     return content if content in (0.0, BROKEN) else FINITE
+
+
+def varies(_axis: int, _contents: dict[int, Content]) -> Content:
+    """Added lanes hold numbers of their own."""
+    return FINITE
+
+
+def zero_channels(axis: int, _contents: dict[int, Content]) -> Content:
+    """The operator's constants are chosen such that added lanes of dimension 1 are zero."""
+    return 0.0 if axis == 1 else FINITE
 
 
 def join(contents: dict[int, Content]) -> Content:
@@ -58,7 +71,9 @@ def elementwise(node: Node, trace: Trace) -> None:
     if any(value.use_count for value in node.outputs[1:]):  # the mask of a Dropout
         return
     trace.joined(node, operands, out)
-    constants = [(slot, value) for slot, value in enumerate(node.inputs) if value is not None and value.constant is not None]
+    constants = [
+        (slot, value) for slot, value in enumerate(node.inputs) if value is not None and value.constant is not None
+    ]
     for slot, value in constants:
         shift = len(out.shape or ()) - len(value.shape or ())
         for axis, dim in enumerate(value.shape or ()):
@@ -69,7 +84,11 @@ def elementwise(node: Node, trace: Trace) -> None:
 
 def _content(node: Node, axis: int, contents: dict[int, Content]) -> Content:
     """What the operator makes of added lanes along output dimension `axis`."""
-    filled = {slot: contents.get(slot, _other(node, slot, axis)) for slot, value in enumerate(node.inputs) if value is not None}
+    filled = {
+        slot: contents.get(slot, _other(node, slot, axis))
+        for slot, value in enumerate(node.inputs)
+        if value is not None
+    }
     if BROKEN in filled.values():
         return BROKEN
     numbers = {slot: content for slot, content in filled.items() if isinstance(content, float)}

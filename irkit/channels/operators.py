@@ -8,9 +8,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from irkit.channels.elementwise import ELEMENTWISE, elementwise, keep_zero, passes
-from irkit.channels.steps import Axis
-from irkit.channels.trace import FINITE, Content, PadGrouped, SetBounds, SetSizes, Trace, constant_of
+from irkit.channels.elementwise import ELEMENTWISE, elementwise, keep_zero, passes, varies, zero_channels
+from irkit.channels.slices import slice_channels
+from irkit.channels.trace import FINITE, Content, PadGrouped, SetSizes, Trace, constant_of, integers, rank_of, wrap
 from irkit.ir import Node, Value
 
 
@@ -24,21 +24,16 @@ def trace_node(node: Node, trace: Trace) -> None:
         _HANDLERS[node.op](node, trace)
 
 
-def integers(node: Node, name: str, slot: int) -> list[int] | None:
-    """A list of integers given as an attribute, or as a constant input."""
-    listed = node.attr(name)
-    if listed is not None:
-        return list(listed)
-    data = constant_of(node.input(slot))
-    return None if data is None else [int(item) for item in data.numpy().reshape(-1)]
-
-
-def _rank(value: Value) -> int:
-    return len(value.shape or ())
-
-
-def _wrap(axis: int, value: Value) -> int:
-    return axis + _rank(value) if axis < 0 else axis
+def channel_axis(node: Node) -> int | None:
+    """The output dimension whose channels a layer with constant weights makes; None for any other node."""
+    operands = [value for value in node.inputs[:2] if value is not None]
+    fixed = [value.constant is not None for value in operands]
+    if len(fixed) < 2 or True not in fixed or node.domain:
+        return None
+    if node.op in ("Conv", "ConvTranspose", "Gemm"):
+        return 1 if fixed[1] else None
+    rank = rank_of(node.output)
+    return (rank - 1 if fixed[1] else rank - 2) if node.op == "MatMul" and rank >= 2 else None
 
 
 def _operands(node: Node) -> tuple[Value, Value] | None:
@@ -53,11 +48,11 @@ def _conv(node: Node, trace: Trace) -> None:
     operands = _operands(node)
     if operands is None:
         return
-    data, weights = operands
+    data = operands[0]
     transposed = node.op == "ConvTranspose"
     source, target, groups = (data, 1), (node.output, 1), node.attr("group", 1)
     trace.same(node, 0, data, node.output, {0: 0})
-    trace.transfer(node, keep_zero if node.input(2) is None else lambda axis, contents: FINITE)
+    trace.transfer(node, keep_zero if node.input(2) is None else varies)
     if groups == 1:
         trace.absorb(node, data, 1)
         trace.pad(node, 1, 0 if transposed else 1, source)
@@ -96,14 +91,14 @@ def _whole_groups(node: Node, trace: Trace, data: Value, groups: int, weights_fo
     trace.parts[target] = None  # to be aligned by itself: a group may have an odd number of outputs
     trace.pad(node, 1, 0, source if weights_follow_input is not None else target)
     trace.edits.append(SetSizes(node, "group", (count,), scalar=True))
-    trace.transfer(node, lambda axis, contents: 0.0 if axis == 1 else FINITE)
+    trace.transfer(node, zero_channels)
 
 
 def _gemm(node: Node, trace: Trace) -> None:
     operands = _operands(node)
     if operands is None or node.attr("transA", 0):
         return
-    data, weights = operands
+    data = operands[0]
     rows, columns = (1, 0) if node.attr("transB", 0) else (0, 1)
     trace.absorb(node, data, 1)
     trace.pad(node, 1, rows, (data, 1))
@@ -115,26 +110,27 @@ def _gemm(node: Node, trace: Trace) -> None:
         content = float(bias.item()) * node.attr("beta", 1.0) if bias.size == 1 else FINITE
     if bias is None or bias.rank < 2 or bias.shape[0] == 1:
         trace.same(node, 0, data, node.output, {0: 0})
-        trace.transfer(node, keep_zero if bias is None else lambda axis, contents: FINITE)
+        trace.transfer(node, keep_zero if bias is None else varies)
     trace.source(node, node.output, 1, content)
     trace.pad(node, 1, columns, (node.output, 1))
 
 
 def _matmul(node: Node, trace: Trace) -> None:
     left, right = node.inputs[:2]
-    assert left is not None and right is not None
+    assert left is not None
+    assert right is not None
     trace.transfer(node, keep_zero)
-    if right.constant is not None and _rank(right) == 2 and _rank(left) >= 2:
-        _matmul_side(node, trace, left, 0, _rank(left) - 1, 0)
-    elif left.constant is not None and _rank(left) == 2 and _rank(right) >= 2:
-        _matmul_side(node, trace, right, 1, _rank(right) - 2, 1)
+    if right.constant is not None and rank_of(right) == 2 and rank_of(left) >= 2:
+        _matmul_side(node, trace, left, 0, rank_of(left) - 1, 0)
+    elif left.constant is not None and rank_of(left) == 2 and rank_of(right) >= 2:
+        _matmul_side(node, trace, right, 1, rank_of(right) - 2, 1)
 
 
 def _matmul_side(node: Node, trace: Trace, data: Value, slot: int, axis: int, sums: int) -> None:
     """MatMul with constant weights in the other slot, which sum over their axis `sums`."""
     trace.absorb(node, data, axis)
     trace.pad(node, 1 - slot, sums, (data, axis))
-    trace.same(node, slot, data, node.output, {other: other for other in range(_rank(data)) if other != axis})
+    trace.same(node, slot, data, node.output, {other: other for other in range(rank_of(data)) if other != axis})
     trace.source(node, node.output, axis)
     trace.pad(node, 1 - slot, 1 - sums, (node.output, axis))
 
@@ -144,10 +140,10 @@ def _batch_norm(node: Node, trace: Trace) -> None:
     constants = [constant_of(value) for value in node.inputs[1:]]
     if data is None or None in constants or node.attr("training_mode", 0) or len(node.outputs) > 1:
         return
-    trace.same(node, 0, data, node.output, {axis: axis for axis in range(_rank(data))})
+    trace.same(node, 0, data, node.output, {axis: axis for axis in range(rank_of(data))})
     for slot, fill in ((1, 0.0), (2, 0.0), (3, 0.0), (4, 1.0)):
         trace.pad(node, slot, 0, (node.output, 1), fill)
-    trace.transfer(node, lambda axis, contents: 0.0 if axis == 1 else FINITE)
+    trace.transfer(node, zero_channels)
 
 
 def _instance_norm(node: Node, trace: Trace) -> None:
@@ -157,7 +153,7 @@ def _instance_norm(node: Node, trace: Trace) -> None:
     trace.same(node, 0, data, node.output, {0: 0, 1: 1})
     trace.pad(node, 1, 0, (node.output, 1))
     trace.pad(node, 2, 0, (node.output, 1))
-    trace.transfer(node, lambda axis, contents: 0.0 if axis == 1 else FINITE)
+    trace.transfer(node, zero_channels)
 
 
 def _pool(node: Node, trace: Trace) -> None:
@@ -166,7 +162,8 @@ def _pool(node: Node, trace: Trace) -> None:
         return
     trace.same(node, 0, data, node.output, {0: 0, 1: 1})
     steady = node.op in ("MaxPool", "GlobalMaxPool", "GlobalAveragePool")
-    trace.transfer(node, passes if steady or not any(node.attr("pads", ())) and node.op == "AveragePool" else keep_zero)
+    steady = steady or (node.op == "AveragePool" and not any(node.attr("pads", ())))
+    trace.transfer(node, passes if steady else keep_zero)
 
 
 def _pad(node: Node, trace: Trace) -> None:
@@ -174,32 +171,32 @@ def _pad(node: Node, trace: Trace) -> None:
     axes = integers(node, "axes", 3)
     if data is None or pads is None or (node.input(3) is not None and axes is None):
         return
-    listed = [_wrap(axis, data) for axis in axes] if axes is not None else list(range(_rank(data)))
+    listed = [wrap(axis, data) for axis in axes] if axes is not None else list(range(rank_of(data)))
     moved = {axis for i, axis in enumerate(listed) if pads[i] or pads[i + len(listed)]}
-    trace.same(node, 0, data, node.output, {axis: axis for axis in range(_rank(data)) if axis not in moved})
+    trace.same(node, 0, data, node.output, {axis: axis for axis in range(rank_of(data)) if axis not in moved})
     value = constant_of(node.input(2))
     border = float(value.item()) if value is not None else float(node.attr("value", 0.0))
     constant = node.attr("mode", "constant") == "constant"
-    trace.transfer(node, lambda axis, contents: contents[0] if not constant or contents[0] == border else FINITE)
+    trace.transfer(node, lambda _, contents: contents[0] if not constant or contents[0] == border else FINITE)
 
 
 def _resize(node: Node, trace: Trace) -> None:
     data = node.inputs[0]
     if data is None or node.attr("coordinate_transformation_mode") == "tf_crop_and_resize":
         return
-    kept = {axis: axis for axis in range(_rank(data)) if trace.size((data, axis)) == trace.size((node.output, axis))}
+    kept = {axis: axis for axis in range(rank_of(data)) if trace.size((data, axis)) == trace.size((node.output, axis))}
     trace.same(node, 0, data, node.output, kept)
     trace.transfer(node, passes if node.attr("mode", "nearest") == "nearest" else keep_zero)
     sizes = node.input(3)
     if sizes is not None:
-        listed = node.attr("axes") or range(_rank(data))
-        trace.edits.append(SetSizes(node, 3, tuple((node.output, _wrap(axis, data)) for axis in listed)))
+        listed = node.attr("axes") or range(rank_of(data))
+        trace.edits.append(SetSizes(node, 3, tuple((node.output, wrap(axis, data)) for axis in listed)))
 
 
 def _transpose(node: Node, trace: Trace) -> None:
     data = node.inputs[0]
     if data is not None:
-        perm = node.attr("perm") or tuple(reversed(range(_rank(data))))
+        perm = node.attr("perm") or tuple(reversed(range(rank_of(data))))
         trace.same(node, 0, data, node.output, {source: target for target, source in enumerate(perm)})
 
 
@@ -215,14 +212,14 @@ def _reshape(node: Node, trace: Trace) -> None:
         elif inputs and outputs:
             trace.reshape(node, data, out, inputs, outputs)
     if node.op == "Reshape":
-        trace.edits.append(SetSizes(node, 1, tuple((out, axis) for axis in range(_rank(out)))))
+        trace.edits.append(SetSizes(node, 1, tuple((out, axis) for axis in range(rank_of(out)))))
 
 
 def _blocks(data: Value, out: Value, trace: Trace) -> list[tuple[list[int], list[int]]]:
     """The smallest runs of dimensions on both sides that hold the same number of elements."""
     rows: list[tuple[list[int], list[int]]] = []
     i = j = 0
-    while i < _rank(data) and j < _rank(out):
+    while i < rank_of(data) and j < rank_of(out):
         inputs, outputs = [i], [j]
         left, right = trace.size((data, i)), trace.size((out, j))
         while left != right:
@@ -245,9 +242,9 @@ def _reordered(node: Node, trace: Trace) -> None:
         return
     longer = data if node.op == "Squeeze" else out
     if axes is None:
-        axes = [axis for axis in range(_rank(longer)) if trace.size((longer, axis)) == 1]
-    gone = {_wrap(axis, longer) for axis in axes}
-    kept = [axis for axis in range(_rank(longer)) if axis not in gone]
+        axes = [axis for axis in range(rank_of(longer)) if trace.size((longer, axis)) == 1]
+    gone = {wrap(axis, longer) for axis in axes}
+    kept = [axis for axis in range(rank_of(longer)) if axis not in gone]
     pairs = {axis: i for i, axis in enumerate(kept)} if node.op == "Squeeze" else dict(enumerate(kept))
     trace.same(node, 0, data, out, pairs)
 
@@ -258,9 +255,9 @@ def _reduce(node: Node, trace: Trace) -> None:
     if data is None or (node.input(1) is not None and axes is None):
         return
     if not axes:
-        axes = [] if node.attr("noop_with_empty_axes", 0) else list(range(_rank(data)))
-    gone = {_wrap(axis, data) for axis in axes}
-    kept = [axis for axis in range(_rank(data)) if axis not in gone]
+        axes = [] if node.attr("noop_with_empty_axes", 0) else list(range(rank_of(data)))
+    gone = {wrap(axis, data) for axis in axes}
+    kept = [axis for axis in range(rank_of(data)) if axis not in gone]
     stay = node.attr("keepdims", 1)
     trace.same(node, 0, data, out, {axis: axis if stay else i for i, axis in enumerate(kept)})
     for axis in gone:
@@ -275,9 +272,9 @@ _SUMS = ("ReduceSum", "ReduceL1", "ReduceL2", "ReduceSumSquare")
 
 
 def _concat(node: Node, trace: Trace) -> None:
-    out, axis = node.output, _wrap(node.attr("axis", 0), node.output)
+    out, axis = node.output, wrap(node.attr("axis", 0), node.output)
     inputs = [value for value in node.inputs if value is not None]
-    for other in range(_rank(out)):
+    for other in range(rank_of(out)):
         if other == axis or not any(trace.is_active(value, other) for value in inputs):
             continue
         for slot, value in enumerate(inputs):
@@ -286,7 +283,7 @@ def _concat(node: Node, trace: Trace) -> None:
             else:
                 trace.meet(node, value, other, trace.size((out, other)))
     for slot, value in enumerate(inputs):
-        trace.same(node, slot, value, out, {other: other for other in range(_rank(out)) if other != axis})
+        trace.same(node, slot, value, out, {other: other for other in range(rank_of(out)) if other != axis})
     trace.concat(node, inputs, out, axis)
 
 
@@ -294,100 +291,44 @@ def _split(node: Node, trace: Trace) -> None:
     data = node.inputs[0]
     if data is None:
         return
-    axis = _wrap(node.attr("axis", 0), data)
+    axis = wrap(node.attr("axis", 0), data)
     parts = [((value, axis), trace.static(value)) for value in node.outputs]
     if any(shape is None for _, shape in parts):
         return
     for value in node.outputs:
-        trace.same(node, 0, data, value, {other: other for other in range(_rank(data)) if other != axis})
+        trace.same(node, 0, data, value, {other: other for other in range(rank_of(data)) if other != axis})
     sizes = [(key, shape[axis]) for key, shape in parts if shape is not None]
     trace.split(node, data, axis, sizes, [(value, axis) for value in node.outputs if not value.use_count])
     where: int | str = 1 if trace.opset >= 13 else "split"
     trace.edits.append(SetSizes(node, where, tuple(key for key, _ in parts)))
 
 
-def slice_bounds(node: Node) -> dict[int, tuple[int, int, int, int]] | None:
-    """(start, stop, step, position in the lists) by axis, of a Slice with constant bounds; None for another."""
-    data = node.inputs[0]
-    starts, ends = constant_of(node.input(1)), constant_of(node.input(2))
-    if data is None or data.shape is None or starts is None or ends is None:
-        return None
-    count = starts.size
-    axes = integers(node, "axes", 3) if node.input(3) is not None else list(range(count))
-    steps = integers(node, "steps", 4) if node.input(4) is not None else [1] * count
-    if axes is None or steps is None:
-        return None
-    found = {}
-    for i, (axis, step) in enumerate(zip(axes, steps, strict=True)):
-        axis = _wrap(axis, data)
-        dim = data.shape[axis]
-        assert isinstance(dim, int)
-        start, stop, step = slice(int(starts.numpy()[i]), int(ends.numpy()[i]), step).indices(dim)
-        found[axis] = (start, max(start, stop), step, i)
-    return found
-
-
-def _slice(node: Node, trace: Trace) -> None:
-    data, bounds = node.inputs[0], slice_bounds(node)
-    if data is None or bounds is None:
-        return
-    whole = {axis for axis, (start, stop, step, _) in bounds.items() if (start, stop, step) == (0, trace.size((data, axis)), 1)}
-    trace.same(node, 0, data, node.output, {axis: axis for axis in range(_rank(data)) if axis not in bounds or axis in whole})
-    for axis, (start, stop, step, position) in bounds.items():
-        if axis in whole and trace.is_active(data, axis):
-            trace.edits.append(SetBounds(node, position, (), ((data, axis),)))
-        elif step == 1 and trace.is_active(data, axis):
-            pieces = _pieces(node, trace, data, axis)
-            before = tuple(key for key, at in pieces if at < start)
-            takes = tuple(key for key, at in pieces if start <= at < stop)
-            trace.take(node, (data, axis), takes, (node.output, axis))
-            trace.edits.append(SetBounds(node, position, before, takes))
-
-
-def _pieces(node: Node, trace: Trace, data: Value, axis: int) -> list[tuple[Axis, int]]:
-    """The dimension cut at every bound that some Slice of the value has, as (piece, its start)."""
-    if (data, axis) in trace.pieces:
-        return trace.pieces[(data, axis)]
-    size = trace.size((data, axis))
-    ranges = []
-    for user in data.users:
-        bound = (slice_bounds(user) or {}).get(axis) if user.op == "Slice" and not user.domain else None
-        if bound is not None and bound[2] == 1:
-            ranges.append(bound[:2])
-    cuts = sorted({0, size, *(cut for bound in ranges for cut in bound)})
-    pieces = [((Value(f"{data.name}[{start}:{stop}]"), axis), start, stop) for start, stop in zip(cuts, cuts[1:], strict=False)]
-    spare = [key for key, start, stop in pieces if not any(low <= start and stop <= high for low, high in ranges)]
-    trace.split(node, data, axis, [(key, stop - start) for key, start, stop in pieces], spare)
-    trace.pieces[(data, axis)] = [(key, start) for key, start, _ in pieces]
-    return trace.pieces[(data, axis)]
-
-
 def _softmax(node: Node, trace: Trace) -> None:
     data = node.inputs[0]
     if data is None:
         return
-    axis = _wrap(node.attr("axis", -1 if trace.opset >= 13 else 1), data)
-    last = axis + 1 if trace.opset >= 13 else _rank(data)  # before 13 it ran over all dimensions from `axis` on
-    trace.same(node, 0, data, node.output, {other: other for other in range(_rank(data)) if not axis <= other < last})
+    axis = wrap(node.attr("axis", -1 if trace.opset >= 13 else 1), data)
+    last = axis + 1 if trace.opset >= 13 else rank_of(data)  # before 13 it ran over all dimensions from `axis` on
+    trace.same(node, 0, data, node.output, {other: other for other in range(rank_of(data)) if not axis <= other < last})
     for other in range(axis, last):
         trace.freeze(data, other, f"{node.op} over channels at {node.name}")
-    trace.transfer(node, lambda axis, contents: FINITE)
+    trace.transfer(node, varies)
 
 
 def _layer_norm(node: Node, trace: Trace) -> None:
     data = node.inputs[0]
     if data is None or any(value.use_count for value in node.outputs[1:]):
         return
-    axis = _wrap(node.attr("axis", -1), data)
+    axis = wrap(node.attr("axis", -1), data)
     trace.same(node, 0, data, node.output, {other: other for other in range(axis)})
-    for other in range(axis, _rank(data)):
+    for other in range(axis, rank_of(data)):
         trace.freeze(data, other, f"{node.op} over channels at {node.name}")
-    trace.transfer(node, lambda axis, contents: FINITE)
+    trace.transfer(node, varies)
 
 
 def _lp_norm(node: Node, trace: Trace) -> None:
     data = node.inputs[0]
-    axis = _wrap(node.attr("axis", -1), node.output)
+    axis = wrap(node.attr("axis", -1), node.output)
     if data is not None:
         trace.same(node, 0, data, node.output, {axis: axis})
         if trace.is_active(data, axis):
@@ -413,7 +354,7 @@ def _expand(node: Node, trace: Trace) -> None:
     if data is None or constant_of(node.input(1)) is None:
         return
     trace.joined(node, [(0, data)], out)
-    trace.edits.append(SetSizes(node, 1, tuple((out, axis) for axis in range(_rank(out)))))
+    trace.edits.append(SetSizes(node, 1, tuple((out, axis) for axis in range(rank_of(out)))))
 
 
 def _tile(node: Node, trace: Trace) -> None:
@@ -426,9 +367,15 @@ def _gather(node: Node, trace: Trace) -> None:
     data, index = node.inputs[0], node.input(1)
     if data is None or index is None or data.constant is not None:
         return
-    axis = _wrap(node.attr("axis", 0), data)
-    shift = _rank(index) - 1
-    trace.same(node, 0, data, node.output, {other: other if other < axis else other + shift for other in range(_rank(data)) if other != axis})
+    axis = wrap(node.attr("axis", 0), data)
+    shift = rank_of(index) - 1
+    trace.same(
+        node,
+        0,
+        data,
+        node.output,
+        {other: other if other < axis else other + shift for other in range(rank_of(data)) if other != axis},
+    )
 
 
 def _grid_sample(node: Node, trace: Trace) -> None:
@@ -456,10 +403,23 @@ _HANDLERS = _table(
     (_transpose, ["Transpose"]),
     (_reshape, ["Reshape", "Flatten"]),
     (_reordered, ["Squeeze", "Unsqueeze"]),
-    (_reduce, [*_SUMS, "ReduceMean", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceLogSum", "ReduceLogSumExp", "ArgMax", "ArgMin"]),
+    (
+        _reduce,
+        [
+            *_SUMS,
+            "ReduceMean",
+            "ReduceMax",
+            "ReduceMin",
+            "ReduceProd",
+            "ReduceLogSum",
+            "ReduceLogSumExp",
+            "ArgMax",
+            "ArgMin",
+        ],
+    ),
     (_concat, ["Concat"]),
     (_split, ["Split"]),
-    (_slice, ["Slice"]),
+    (slice_channels, ["Slice"]),
     (_softmax, ["Softmax", "LogSoftmax", "Hardmax"]),
     (_layer_norm, ["LayerNormalization"]),
     (_lp_norm, ["LpNormalization"]),

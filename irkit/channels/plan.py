@@ -16,17 +16,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from irkit.channels.operators import trace_node
-from irkit.channels.steps import Axis, Bundle, Classes, Conflict, Flow, Lanes, Ratio, Relation, Sizes, Source, Sum
-from irkit.channels.trace import BROKEN, Content, Trace
 from irkit.channels.elementwise import join
+from irkit.channels.operators import trace_node
+from irkit.channels.steps import Axis, Bundle, Classes, ConflictError, Flow, Lanes, Ratio, Relation, Sizes, Source
+from irkit.channels.trace import BROKEN, Content, Trace
 from irkit.ir import Graph, Node, Value
 
 Exclude = Callable[[Node, int], "str | None"]
 """Why a layer with that many channels is to be left alone, or None."""
 
 
-class Crowded(Conflict):
+class CrowdedError(ConflictError):
     """More old lanes of one kind than new ones; `parts` are the dimensions they share that could be made larger."""
 
     def __init__(self, axes: list[Axis], parts: list[Axis]) -> None:
@@ -52,7 +52,9 @@ class Plan:
         return self.sizes.get(axis, self.trace.old[axis])
 
 
-def plan_channels(graph: Graph, multiple: int, *, opset: int, keep: Iterable[str] = (), exclude: Exclude | None = None) -> Plan:
+def plan_channels(
+    graph: Graph, multiple: int, *, opset: int, keep: Iterable[str] = (), exclude: Exclude | None = None
+) -> Plan:
     """Plan to grow the channel dimensions of a graph to multiples.
 
     Args:
@@ -72,11 +74,11 @@ def plan_channels(graph: Graph, multiple: int, *, opset: int, keep: Iterable[str
             sizes = _grown(trace, frozen, floors)
             layouts = _laid_out(trace, sizes, frozen)
             _check_contents(trace, sizes)
-        except Crowded as crowded:
+        except CrowdedError as crowded:
             if not _more_room(trace, sizes, floors, frozen, crowded):
                 _freeze(trace, why, frozen, crowded)
             continue
-        except Conflict as conflict:
+        except ConflictError as conflict:
             _freeze(trace, why, frozen, conflict)
             continue
         grown = {axis: size for axis, size in sizes.items() if size != trace.old[axis]}
@@ -165,7 +167,7 @@ def _touching(trace: Trace) -> dict[Axis, list[Relation]]:
     return touching
 
 
-def _more_room(trace: Trace, sizes: Sizes, floors: Sizes, frozen: Mapping[Axis, str], crowded: Crowded) -> bool:
+def _more_room(trace: Trace, sizes: Sizes, floors: Sizes, frozen: Mapping[Axis, str], crowded: CrowdedError) -> bool:
     """Ask for one multiple more where lanes did not fit, a few times."""
     small = [axis for axis in crowded.parts if axis not in frozen]
     fits = [axis for axis in small if sizes[axis] < 2 * (trace.old[axis] + trace.multiple)]
@@ -200,15 +202,17 @@ def _grown(trace: Trace, frozen: Mapping[Axis, str], floors: Sizes) -> Sizes:
 def _asked(relation: Relation, sizes: Sizes, trace: Trace, frozen: Mapping[Axis, str]) -> list[tuple[Axis, int]]:
     if isinstance(relation, Ratio):
         return relation.grow(sizes, trace.old)
-    return relation.grow(sizes, trace.old, frozen.__contains__)
+    return relation.grow(sizes, frozen.__contains__)
 
 
-def _may_grow(axis: Axis, size: int, trace: Trace, frozen: Mapping[Axis, str], relation_axes: Iterable[Relation]) -> None:
+def _may_grow(
+    axis: Axis, size: int, trace: Trace, frozen: Mapping[Axis, str], relation_axes: Iterable[Relation]
+) -> None:
     if axis in frozen:
         tied = [other for relation in relation_axes for other in relation.axes if other not in frozen]
-        raise Conflict(tied, frozen[axis])
+        raise ConflictError(tied, frozen[axis])
     if size > 8 * trace.old[axis] + 64 * trace.multiple:
-        raise Conflict([axis], "no sizes were found that suit all layers it is joined with")
+        raise ConflictError([axis], "no sizes were found that suit all layers it is joined with")
 
 
 def _laid_out(trace: Trace, sizes: Sizes, frozen: Mapping[Axis, str]) -> dict[Axis, Lanes]:
@@ -233,7 +237,7 @@ def _laid_out(trace: Trace, sizes: Sizes, frozen: Mapping[Axis, str]) -> dict[Ax
         for bundle in bundles:
             key = (owner, bundle.grows)
             if key in frozen and not np.array_equal(bundle.lanes.reshape(-1), np.arange(bundle.lanes.size)):
-                raise Conflict([key], frozen[key])
+                raise ConflictError([key], frozen[key])
             if len(bundle.axes) == 1:
                 layouts[key] = bundle.lanes
     return layouts
@@ -267,7 +271,7 @@ def _matched(trace: Trace, before: Flow, after: Flow) -> dict[int, int]:
     for root, signature in zip(old[0].tolist(), old[1].tolist(), strict=True):
         rooms, at = waiting.get(signature, []), used.get(signature, 0)
         if at >= len(rooms):
-            raise Crowded(_holders(trace.free, before, root), _holders(trace.parts, before, root))
+            raise CrowdedError(_holders(trace.free, before, root), _holders(trace.parts, before, root))
         place[rooms[at]] = root
         used[signature] = at + 1
     return place
@@ -276,11 +280,14 @@ def _matched(trace: Trace, before: Flow, after: Flow) -> dict[int, int]:
 def _holders(axes: Iterable[Axis], flow: Flow, root: int) -> list[Axis]:
     """The dimensions that the class of lanes appears in."""
     assert flow.classes is not None
-    return [axis for axis in axes if flow.get(axis) is not None and (flow.classes.roots(flow.single(axis)) == root).any()]
+    return [
+        axis for axis in axes if flow.get(axis) is not None and (flow.classes.roots(flow.single(axis)) == root).any()
+    ]
 
 
 def _source_layout(axis: Axis, before: Flow, after: Flow, place: Mapping[int, int]) -> Lanes:
-    assert before.classes is not None and after.classes is not None
+    assert before.classes is not None
+    assert after.classes is not None
     old = before.classes.roots(before.single(axis)).tolist()
     new = after.classes.roots(after.single(axis)).tolist()
     where: dict[int, deque[int]] = {}
@@ -291,7 +298,7 @@ def _source_layout(axis: Axis, before: Flow, after: Flow, place: Mapping[int, in
 
 
 def _check_contents(trace: Trace, sizes: Sizes) -> None:
-    """Raise `Conflict` for all added lanes that would hold Inf or NaN, or anything but zero where zero is needed."""
+    """Raise `ConflictError` for added lanes that would hold Inf or NaN, or not zero where zero is needed."""
     grown = {axis for axis, size in sizes.items() if size > trace.old[axis]}
     contents: dict[Axis, Content] = {axis: content for axis, content in trace.starts.items() if axis in grown}
     incoming: dict[tuple[Node, Axis], dict[int, Content]] = {}
@@ -313,10 +320,10 @@ def _check_contents(trace: Trace, sizes: Sizes) -> None:
             broken.setdefault(axis, f"{node.op} at {node.name} sums over channels, and added ones would not be zero")
     if broken:
         axis, reason = next(iter(broken.items()))
-        raise Conflict([axis], reason)
+        raise ConflictError([axis], reason)
 
 
-def _freeze(trace: Trace, why: dict[Axis, str], frozen: Mapping[Axis, str], conflict: Conflict) -> None:
+def _freeze(trace: Trace, why: dict[Axis, str], frozen: Mapping[Axis, str], conflict: ConflictError) -> None:
     """Let the dimensions of a conflict stay; where they already do, all that is joined with them."""
     fresh = [axis for axis in conflict.axes if axis not in frozen]
     if not fresh:

@@ -27,7 +27,7 @@ Lanes: TypeAlias = "np.ndarray[Any, np.dtype[np.int64]]"
 Sizes: TypeAlias = "dict[Axis, int]"
 
 
-class Conflict(Exception):
+class ConflictError(Exception):
     """Lanes cannot be laid out so that both sides agree; the axes involved stay as they are."""
 
     def __init__(self, axes: Sequence[Axis], reason: str) -> None:
@@ -104,12 +104,12 @@ class Flow:
         return next((bundle for bundle in self.bundles.get(axis[0], ()) if axis[1] in bundle.axes), None)
 
     def single(self, axis: Axis) -> Lanes:
-        """Lanes of a dimension that is its own bundle; `Conflict` where it is not."""
+        """Lanes of a dimension that is its own bundle; `ConflictError` where it is not."""
         bundle = self.get(axis)
         if bundle is None:
             return np.arange(self.old[axis], dtype=np.int64) if self.classes is None else self._anonymous(axis)
         if bundle.axes != (axis[1],):
-            raise Conflict([(axis[0], bundle.grows)], "its channels are spread over several dimensions here")
+            raise ConflictError([(axis[0], bundle.grows)], "its channels are spread over several dimensions here")
         return bundle.lanes
 
     def _anonymous(self, axis: Axis) -> Lanes:
@@ -125,11 +125,11 @@ class Flow:
             return
         axes: list[Axis] = [(owner, present.grows)]
         if present.axes != bundle.axes or present.lanes.shape != bundle.lanes.shape:
-            raise Conflict(axes, "two branches arrange their channels differently")
+            raise ConflictError(axes, "two branches arrange their channels differently")
         if self.classes is not None:
             self.classes.union(present.lanes, bundle.lanes)
         elif not np.array_equal(present.lanes, bundle.lanes):
-            raise Conflict(axes, "two branches arrange their channels differently")
+            raise ConflictError(axes, "two branches arrange their channels differently")
 
 
 @dataclass
@@ -139,6 +139,7 @@ class Source:
     axis: Axis
 
     def run(self, flow: Flow) -> None:
+        """Move lanes on."""
         if flow.classes is not None:
             flow.put(self.axis[0], Bundle((self.axis[1],), flow.classes.new(flow.size(self.axis)), self.axis[1]))
 
@@ -152,11 +153,14 @@ class Same:
     axes: dict[int, int]
 
     def run(self, flow: Flow) -> None:
+        """Move lanes on."""
         for bundle in flow.bundles.get(self.source, ()):
             if bundle.grows not in self.axes:
                 continue
             if any(axis not in self.axes for axis in bundle.axes):
-                raise Conflict([(self.source, bundle.grows)], "its channels are spread over several dimensions here")
+                raise ConflictError(
+                    [(self.source, bundle.grows)], "its channels are spread over several dimensions here"
+                )
             moved = [self.axes[axis] for axis in bundle.axes]
             order = sorted(range(len(moved)), key=moved.__getitem__)
             lanes = bundle.lanes.transpose(order)
@@ -184,6 +188,7 @@ class Concat:
     """True where the parts make the whole (Concat), False where the whole is taken apart (Split, Slice)."""
 
     def run(self, flow: Flow) -> None:
+        """Move lanes on."""
         if self.joins:
             self._join(flow)
         else:
@@ -205,7 +210,7 @@ class Concat:
             if flow.classes is None:
                 real = piece[piece >= 0]
                 if real.size != stop - start or (real.size and (real.min() < start or real.max() >= stop)):
-                    raise Conflict([self.whole], "a part of it would get channels of another part")
+                    raise ConflictError([self.whole], "a part of it would get channels of another part")
                 piece = np.where(piece < 0, -1, piece - start)
             flow.put(axis[0], Bundle((axis[1],), piece, axis[1]))
 
@@ -224,6 +229,7 @@ class Spread:
     narrows: bool
 
     def run(self, flow: Flow) -> None:
+        """Move lanes on."""
         if self.narrows:
             large = flow.single(self.large).reshape(self.before, flow.size(self.small), self.after)
             small = large[0, :, 0]
@@ -249,7 +255,7 @@ class Spread:
         small = np.where(large[0, :, 0] < 0, -1, large[0, :, 0] // self.after)
         expected = np.where(small[None, :, None] < 0, -1, self._index(flow, small[None, :, None]))
         if not np.array_equal(np.broadcast_to(expected, large.shape), large):
-            raise Conflict([self.large], "its channels belong together in a way that padding would break")
+            raise ConflictError([self.large], "its channels belong together in a way that padding would break")
         return small
 
 
@@ -268,11 +274,14 @@ class Reshape:
     carries: tuple[int, ...] | None = None
 
     def run(self, flow: Flow) -> None:
+        """Move lanes on."""
         bundles = [bundle for bundle in flow.bundles.get(self.source, ()) if set(bundle.axes) & set(self.inputs)]
         if not bundles:
             return
         if len(bundles) > 1 or not set(bundles[0].axes) <= set(self.inputs):
-            raise Conflict([(self.source, bundle.grows) for bundle in bundles], "a Reshape mixes several channel dimensions")
+            raise ConflictError(
+                [(self.source, bundle.grows) for bundle in bundles], "a Reshape mixes several channel dimensions"
+            )
         lanes = self._flat(flow, bundles[0])
         out = lanes.reshape([flow.size((self.target, axis)) for axis in self.outputs])
         if flow.classes is None:
@@ -283,7 +292,7 @@ class Reshape:
         if self.carries is None:
             self.carries = carries
         if not set(carries) <= set(self.carries):
-            raise Conflict([(self.source, bundles[0].grows)], "a Reshape would mix added channels with others")
+            raise ConflictError([(self.source, bundles[0].grows)], "a Reshape would mix added channels with others")
         flow.put(self.target, Bundle(self.carries, self._drop(out), self.grows))
 
     def _flat(self, flow: Flow, bundle: Bundle) -> Lanes:
@@ -319,7 +328,7 @@ class Reshape:
         same = np.array_equal(np.broadcast_to(small.reshape(view), out.shape), lanes)
         places = np.indices(out.shape)
         if not same or any((parts[i] != places[i])[out >= 0].any() for i in range(out.ndim) if i not in held):
-            raise Conflict([(self.target, self.grows)], "a Reshape would mix added channels with others")
+            raise ConflictError([(self.target, self.grows)], "a Reshape would mix added channels with others")
         flow.put(self.target, Bundle(self.carries, small, self.grows))
 
 
@@ -337,6 +346,7 @@ class Blocks:
     key: object
 
     def run(self, flow: Flow) -> None:
+        """Move lanes on."""
         lanes = flow.single(self.axis)
         block = np.arange(len(lanes), dtype=np.int64) // (len(lanes) // self.count)
         if flow.classes is not None:
@@ -345,7 +355,7 @@ class Blocks:
             return
         old = flow.old[self.axis] // self.count
         if ((lanes // old != block) & (lanes >= 0)).any():
-            raise Conflict([self.axis], "its channels would leave their group")
+            raise ConflictError([self.axis], "its channels would leave their group")
 
 
 Step: TypeAlias = "Source | Same | Concat | Spread | Reshape | Blocks"
@@ -360,6 +370,7 @@ class Ratio:
 
     @property
     def axes(self) -> list[Axis]:
+        """The dimensions it ties together."""
         return [self.left, self.right]
 
     def grow(self, sizes: Sizes, old: Sizes) -> list[tuple[Axis, int]]:
@@ -381,9 +392,10 @@ class Sum:
 
     @property
     def axes(self) -> list[Axis]:
+        """The dimensions it ties together."""
         return [self.whole, *self.parts]
 
-    def grow(self, sizes: Sizes, old: Sizes, frozen: Callable[[Axis], bool]) -> list[tuple[Axis, int]]:
+    def grow(self, sizes: Sizes, frozen: Callable[[Axis], bool]) -> list[tuple[Axis, int]]:
         """The sizes it asks for."""
         missing = sizes[self.whole] - sum(sizes[part] for part in self.parts)
         if missing <= 0:
@@ -391,7 +403,7 @@ class Sum:
         order = [*self.spare, *(part for part in reversed(self.parts) if part not in self.spare)]
         part = next((part for part in order if not frozen(part)), None)
         if part is None:
-            raise Conflict([self.whole], "its parts cannot grow")
+            raise ConflictError([self.whole], "its parts cannot grow")
         return [(part, sizes[part] + missing)]
 
 

@@ -71,8 +71,9 @@ class Trace:
     """Collects what operators say; see `irkit.channels.operators`.
 
     Attributes: `active` are the dimensions that hang together with channels a layer makes, `why` the reasons of those
-    that must stay as they are, `free` the dimensions layers make (and which layer), `parts` those a Split or DepthToSpace makes,
-    `multiples` what a size must be a multiple of, `zeros` the dimensions whose added lanes must hold zero.
+    that must stay as they are, `free` the dimensions layers make (and which layer), `parts` those a Split or
+    DepthToSpace makes, `multiples` what a size must be a multiple of, `zeros` the dimensions whose added
+    lanes must hold zero.
     """
 
     graph: Graph
@@ -148,7 +149,9 @@ class Trace:
         if live:
             self.steps.append((node, Same(source, target, axes)))
 
-    def spread(self, node: Node, slot: int, small: Axis, large: Axis, before: int, after: int, *, narrows: bool = False) -> None:
+    def spread(
+        self, node: Node, slot: int, small: Axis, large: Axis, before: int, after: int, *, narrows: bool = False
+    ) -> None:
         """Each lane of `small` is before x after lanes of `large`; with `narrows`, `large` is the input."""
         source, target = (large, small) if narrows else (small, large)
         if isinstance(source[0], Value):
@@ -179,7 +182,9 @@ class Trace:
         self.relations.append(Sum(whole, [part for part, _, _ in parts], []))
         self.steps.append((node, Concat(whole, parts, True)))
 
-    def split(self, node: Node, value: Value, axis: int, parts: Sequence[tuple[Axis, int]], spare: Sequence[Axis] = ()) -> None:
+    def split(
+        self, node: Node, value: Value, axis: int, parts: Sequence[tuple[Axis, int]], spare: Sequence[Axis] = ()
+    ) -> None:
         """The input is taken apart; parts are (dimension, old size), `spare` ones are those nobody reads."""
         self.seen.add((node, value, axis))
         if not self.is_active(value, axis):
@@ -284,7 +289,11 @@ class Trace:
                 self.meet(node, value, at, self.old[(out, axis)])
         for slot, value in rows:
             shift = rank - len(value.shape or ())
-            axes = {at: at + shift for at in range(len(value.shape or ())) if self.old[(value, at)] == self.old[(out, at + shift)]}
+            axes = {
+                at: at + shift
+                for at in range(len(value.shape or ()))
+                if self.old[(value, at)] == self.old[(out, at + shift)]
+            }
             self.same(node, slot, value, out, axes)
 
     def meet(self, node: Node, value: Value, at: int, size: int) -> None:
@@ -299,3 +308,20 @@ class Trace:
 def constant_of(value: Value | None) -> Tensor | None:
     """The data of a constant operand."""
     return value.constant if value is not None else None
+
+
+def integers(node: Node, name: str, slot: int) -> list[int] | None:
+    """A list of integers given as an attribute, or as a constant input."""
+    listed = node.attr(name)
+    if listed is not None:
+        return list(listed)
+    data = constant_of(node.input(slot))
+    return None if data is None else [int(item) for item in data.numpy().reshape(-1)]
+
+
+def rank_of(value: Value) -> int:
+    return len(value.shape or ())
+
+
+def wrap(axis: int, value: Value) -> int:
+    return axis + rank_of(value) if axis < 0 else axis

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from irkit.channels.cost import LAYERS
+from irkit.channels.operators import channel_axis
+from irkit.channels.plan import plan_channels
 from irkit.diagnostics import Severity
 from irkit.ir import Value
 from irkit.linter import Found, Subject, rule
@@ -24,6 +27,31 @@ def several_contexts(subject: Subject) -> Iterator[Found]:
     if count > fact.value:
         known = f"none above {fact.value / 1e6:.1f} million is known to run without loading weights in turn"
         yield Found(f"the network has {count / 1e6:.1f} million parameters; {known}", advice=fact.advice)
+
+
+@rule("HAI402", "unaligned-channels", Severity.INFO)
+def unaligned_channels(subject: Subject) -> Iterator[Found]:
+    """A layer whose number of output channels is no multiple of the target's (8).
+
+    Why: users and common advice ask for it; that it makes a Hailo-8 faster is not publicly known, and padding costs
+    weights and multiply-accumulates.
+    Fix: irkit optimize pads channels with the function unchanged, and tells the cost; --skip align-channels does not.
+    """
+    fact = subject.target.facts.channel_multiple
+    if fact is None:
+        return
+    barriers = plan_channels(subject.model.graph, fact.value, opset=subject.model.opset).barriers
+    for node in subject.of(*LAYERS):
+        axis = channel_axis(node)
+        size = (subject.shape(node.output) or ())[axis] if axis is not None and subject.shape(node.output) else None
+        if axis is None or not isinstance(size, int) or size % fact.value == 0 or node.output.is_graph_output:
+            continue
+        barrier = barriers.get((node.output, axis))
+        message = f"output channels should be a multiple of {fact.value}; found {size}"
+        if barrier is not None:
+            yield Found(f"{message}, and they cannot be padded: {barrier}", node)
+        else:
+            yield Found(message, node, fixable=subject.runs("align-channels"))
 
 
 def _parameters(value: Value) -> int:

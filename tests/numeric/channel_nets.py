@@ -25,8 +25,7 @@ class Net:
         self.pool: list[Value] = []
 
     def channels(self, x: Value) -> int:
-        assert x.shape is not None and isinstance(x.shape[1], int)
-        return x.shape[1]
+        return self.size(x)[1]
 
     def weight(self, *shape: int, low: float | None = None) -> Value:
         data = self.rng.standard_normal(shape) / math.sqrt(max(1, math.prod(shape[1:])))
@@ -36,6 +35,9 @@ class Net:
 
     def ints(self, *numbers: int) -> Value:
         return self.graph.add_initializer(self.graph.fresh_name("n"), Tensor.of(np.asarray(numbers, np.int64)))
+
+    def scalar(self, number: float) -> Value:
+        return self.graph.add_initializer(self.graph.fresh_name("v"), Tensor.of(np.float32(number)))
 
     def op(self, op: str, inputs: list[Value | None], shape: tuple[int, ...], **attrs: object) -> Value:
         name = self.graph.fresh_name(op.lower())
@@ -58,15 +60,25 @@ class Net:
         bias = [self.weight(width)] if self.rng.random() < 0.7 else []
         weights = self.weight(width, c // groups, kernel, kernel)
         pad = kernel // 2
-        return self.op("Conv", [x, weights, *bias], (n, width, h, w), group=groups, kernel_shape=[kernel] * 2, pads=[pad] * 4)
+        return self.op(
+            "Conv", [x, weights, *bias], (n, width, h, w), group=groups, kernel_shape=[kernel] * 2, pads=[pad] * 4
+        )
 
     def transposed(self, x: Value, width: int, groups: int = 1) -> Value:
         n, c, h, w = self.size(x)
-        return self.op("ConvTranspose", [x, self.weight(c, width // groups, 1, 1)], (n, width, h, w), group=groups, kernel_shape=[1, 1])
+        return self.op(
+            "ConvTranspose",
+            [x, self.weight(c, width // groups, 1, 1)],
+            (n, width, h, w),
+            group=groups,
+            kernel_shape=[1, 1],
+        )
 
     def batch_norm(self, x: Value) -> Value:
         c = self.channels(x)
-        return self.like("BatchNormalization", x, self.weight(c), self.weight(c), self.weight(c), self.weight(c, low=0.3))
+        return self.like(
+            "BatchNormalization", x, self.weight(c), self.weight(c), self.weight(c), self.weight(c, low=0.3)
+        )
 
     def concat(self, parts: list[Value]) -> Value:
         n, _, h, w = self.size(parts[0])
@@ -111,7 +123,9 @@ class Net:
 
     def pad(self, x: Value) -> Value:
         n, c, h, w = self.size(x)
-        value = self.graph.add_initializer(self.graph.fresh_name("v"), Tensor.of(np.float32(self.rng.choice([0.0, 0.5]))))
+        value = self.graph.add_initializer(
+            self.graph.fresh_name("v"), Tensor.of(np.float32(self.rng.choice([0.0, 0.5])))
+        )
         wide = self.op("Pad", [x, self.ints(0, 0, 1, 1, 0, 0, 1, 1), value], (n, c, h + 2, w + 2))
         return self.op("AveragePool", [wide], (n, c, h, w), kernel_shape=[3, 3], strides=[1, 1])
 
@@ -119,7 +133,7 @@ class Net:
         return self.like("Add", self.like("Abs", x), self.weight(1, low=0.2))
 
     def depth_space(self, x: Value) -> Value:
-        n, c, h, w = self.size(x)
+        n, _, h, w = self.size(x)
         mode = str(self.rng.choice(["DCR", "CRD"]))
         wide = self.conv(x, 4 * int(self.rng.choice([1, 3, 5])))
         out = self.op("DepthToSpace", [wide], (n, self.channels(wide) // 4, 2 * h, 2 * w), blocksize=2, mode=mode)
@@ -181,7 +195,11 @@ def _blocks(net: Net) -> list[Callable[[Value], Value]]:
         if net.channels(x) < 2:
             return x
         first, second = net.split(x)
-        return net.concat([second, net.conv(first, width())]) if rng.random() < 0.5 else net.concat([first, net.like("Tanh", second)])
+        return (
+            net.concat([second, net.conv(first, width())])
+            if rng.random() < 0.5
+            else net.concat([first, net.like("Tanh", second)])
+        )
 
     def mean_gate(x: Value) -> Value:
         n, _, h, w = net.size(x)
@@ -200,5 +218,5 @@ def _blocks(net: Net) -> list[Callable[[Value], Value]]:
         lambda x: net.like("Mul", x, net.weight(net.channels(x), 1, 1)),
         lambda x: net.like("Add", x, net.weight(1, net.channels(x), 1, 1)),
         net.softmax,
-        lambda x: net.like("Clip", x, net.graph.add_initializer(net.graph.fresh_name("lo"), Tensor.of(np.float32(0.1)))),
+        lambda x: net.like("Clip", x, net.scalar(0.1)),
     ]  # fmt: skip
