@@ -9,7 +9,6 @@ from __future__ import annotations
 import copyreg
 import hashlib
 import importlib.machinery
-import importlib.metadata
 import importlib.util
 import os
 import sys
@@ -19,10 +18,13 @@ from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from irkit.errors import IrkitError, LibraryError, OptionError
 from irkit.pass_base import Pass
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 ENTRY_POINTS = "irkit.passes"
 """Entry-point group of installed plug-ins. An entry names a module, or a folder or file as a `Path` or text."""
@@ -134,12 +136,14 @@ def _bundled_passes() -> list[type[Pass]]:
 def _plugin_passes() -> tuple[type[Pass], ...]:
     """The passes of installed plug-ins; a broken one is an error that names its package."""
     passes: list[type[Pass]] = []
-    for entry in importlib.metadata.entry_points(group=ENTRY_POINTS):
+    from importlib.metadata import entry_points  # takes as long to import as reading a small model
+
+    for entry in entry_points(group=ENTRY_POINTS):
         passes += _of_entry(entry)
     return tuple(_unique(passes))
 
 
-def _of_entry(entry: importlib.metadata.EntryPoint) -> list[type[Pass]]:
+def _of_entry(entry: EntryPoint) -> list[type[Pass]]:
     library = "".join(char if char.isalnum() else "_" for char in entry.name)
     try:
         found = entry.load()

@@ -27,8 +27,6 @@ from irkit.infer import Inference
 from irkit.inlining import called_function, called_functions, inline_call
 from irkit.ir import Node, Value
 from irkit.model import Function, Model
-from irkit.opsets.converter import convert_node
-from irkit.opsets.step import ConversionError
 from irkit.table import Confidence
 from irkit.target import Target
 from irkit.tensor import Tensor
@@ -180,6 +178,8 @@ class Subject:
         self._results: dict[Callable[[Subject], Any], Any] = {}
 
     def _inline(self) -> None:
+        from irkit.opsets.step import ConversionError
+
         pending = list(self.model.graph)
         while pending:
             call = pending.pop()
@@ -341,6 +341,8 @@ class _Flow:
 
 def _inline_at(model: Model, call: Node, function: Function) -> list[Node]:
     """Put a function's body in the place of a call, in the model's operator set. Returns the nodes."""
+    from irkit.opsets.converter import convert_node
+
     body = inline_call(call, function)
     version = function.opset_imports.get("", model.opset)
     for node in body if version != model.opset else ():

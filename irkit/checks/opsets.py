@@ -8,8 +8,6 @@ from irkit.diagnostics import Severity
 from irkit.ir import Graph, Node, Value
 from irkit.linter import Found, Subject, rule
 from irkit.model import Model
-from irkit.opsets.converter import convert_node, needs_conversion, newest_opset
-from irkit.opsets.step import ConversionError
 
 
 @rule("IRK020", "cannot-lower", Severity.ERROR)
@@ -20,8 +18,10 @@ def cannot_lower(subject: Subject) -> Iterator[Found]:
     Fix: export with a lower opset, or replace the operator.
     """
     fact, source = subject.target.facts.opset, subject.model.opset
-    if fact is None or fact.value == source or "" not in subject.model.opset_imports:
+    if fact is None or source <= fact.value or "" not in subject.model.opset_imports:
         return
+    from irkit.opsets.converter import needs_conversion, newest_opset
+
     if source > newest_opset():
         yield Found(f"the installed onnx knows operator sets up to {newest_opset()}; the model uses {source}")
         return
@@ -45,6 +45,9 @@ def cannot_inline(subject: Subject) -> Iterator[Found]:
 
 def _refusal(subject: Subject, node: Node, version: int) -> str:
     """Why the node cannot be converted; empty where it can. Tried on a model that holds a copy of the node only."""
+    from irkit.opsets.converter import convert_node
+    from irkit.opsets.step import ConversionError
+
     model = _alone(subject, node)
     try:
         convert_node(next(iter(model.graph)), subject.model.opset, version)
