@@ -39,7 +39,7 @@ class BuildCall:
     @overload
     def __call__(self, *inputs: Operand, _outputs: int, _name: str = "", **attrs: Any) -> tuple[Value, ...]: ...
     def __call__(self, *inputs: Operand, _outputs: int = 1, _name: str = "", **attrs: Any) -> Value | tuple[Value, ...]:
-        """A new node. Attributes are plain values or `Attr`s; None leaves one out. `Builder.node` copies those of a node.
+        """A new node. Attributes are plain values or `Attr`s; None leaves one out (`Builder.node` copies a node's).
 
         Args:
             inputs: see `Operand`.

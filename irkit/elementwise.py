@@ -48,7 +48,7 @@ class Region:
         for node in reversed(self.nodes):
             inputs = [_operand(value, known) for value in node.inputs]
             if node.op in _CASTS:
-                result = inputs[0]
+                result = inputs[0] if _keeps_floats(node) else None
             else:
                 with np.errstate(all="ignore"):
                     results = fold.evaluate(node, inputs)
@@ -115,6 +115,14 @@ def _variables(node: Node) -> list[Value]:
 
 def _number(value: Value) -> float | None:
     return uniform_number(value.constant) if value.constant is not None else None
+
+
+def _keeps_floats(node: Node) -> bool:
+    """Whether an Identity or a cast hands floats on as floats."""
+    if node.op == "Cast":
+        return DType(node.attr("to", 0)).is_float
+    like = node.inputs[-1]
+    return like is not None and like.dtype is not None and like.dtype.is_float
 
 
 def _operand(value: Value | None, known: dict[Value, Tensor]) -> Tensor | None:

@@ -229,9 +229,9 @@ class Matcher:
     def _literals_fit(self, pairs: _Pairs, node: Node) -> bool:
         """A cheap look ahead that drops most permutations."""
         for pattern, value in pairs:
-            if isinstance(pattern, (Number, Numbers)) and value is not None:
-                if reason := number_mismatch(pattern, value, node):
-                    return self._fail(pattern, value, reason)
+            literal = isinstance(pattern, (Number, Numbers)) and value is not None
+            if literal and (reason := number_mismatch(pattern, value, node)):  # type: ignore[arg-type]  # just seen
+                return self._fail(pattern, value, reason)
             if isinstance(pattern, OpPattern) and (value is None or value.producer is None):
                 return self._fail(pattern, value, "is made by no node")
         return True
