@@ -118,7 +118,9 @@ def optimize(
     plan = plan_passes(chip, library, exact=exact, bind=bind, shapes=shapes, only=only, skip=skip)
     _check_accepted(accept_drift, plan, library)
     context = Context(target=chip)
-    run = run_pipeline(opened, plan, context, verify=verify, accept_drift=accept_drift, progress=progress)
+    run = run_pipeline(
+        opened, plan, context, verify=verify, settle=not only, accept_drift=accept_drift, progress=progress
+    )
     report = run_rules(opened, chip, ALL_RULES, str(source or opened.graph.name))
     report.findings[:0] = [*context.findings, *map(drift_finding, _unaccepted(run))]
     options = {

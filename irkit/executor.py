@@ -84,10 +84,12 @@ class _OrtSession:
         options.log_severity_level = 4
         options.use_deterministic_compute = True
         skeleton, arrays = writer.skeleton(model, extra_outputs)
-        if arrays:
-            self._arrays = [_plain(array) for array in arrays.values()]  # ONNX Runtime only looks at them
+        # ONNX Runtime drops what nothing reads before it looks for the data, and then does not find where to put it.
+        names = [name for name in arrays if model.graph.initializers[name].use_count]
+        if names:
+            self._arrays = [_plain(arrays[name]) for name in names]  # ONNX Runtime only looks at them
             values = [ort.OrtValue.ortvalue_from_numpy(array) for array in self._arrays]
-            options.add_external_initializers(list(arrays), values)
+            options.add_external_initializers(names, values)
         try:
             self._session = ort.InferenceSession(skeleton, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # noqa: BLE001  (ONNX Runtime raises its own types, unrelated to each other)

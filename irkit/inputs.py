@@ -52,7 +52,8 @@ class InputSpec:
         if self.dtype == DType.STRING:
             return np.asarray(np.asarray(["a", "b", "c"], object)[rng.integers(0, 3, self.shape)])
         if self.choices:
-            return np.asarray(self.choices, self.dtype.numpy)[rng.integers(0, len(self.choices), self.shape)]
+            picks = rng.integers(0, len(self.choices), self.shape)
+            return np.asarray(np.asarray(self.choices, self.dtype.numpy)[picks])
         return np.asarray(rng.integers(self.low, self.high, self.shape)).astype(self.dtype.numpy)
 
 

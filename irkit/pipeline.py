@@ -38,6 +38,9 @@ VERIFY_CHOICES = ("each", "ends", "none")
 MOST_BANS = 16
 """A pass more of whose rewrites are wrong is left out as a whole."""
 
+MOST_ROUNDS = 5
+"""How often the passes are gone through until they settle."""
+
 Progress: TypeAlias = "Callable[[str, int, int], None]"
 """Called with what is being done, the number of the pass, and how many there are."""
 
@@ -124,6 +127,7 @@ def run_pipeline(
     *,
     verify: Verify = "ends",
     strict: bool = False,
+    settle: bool = False,
     accept_drift: Collection[str] = (),
     progress: Progress | None = None,
 ) -> PipelineResult:
@@ -135,6 +139,7 @@ def run_pipeline(
         context: collects findings and notes; holds the target, bans, and what is protected.
         verify: what is proven.
         strict: raise `PassError` where a pass fails, instead of leaving it out with a finding.
+        settle: go through the passes again, until none of them finds anything to do in what the others made.
         accept_drift: names of passes whose drift the user accepts.
         progress: is told of every step.
     """
@@ -142,7 +147,8 @@ def run_pipeline(
         raise OptionError(f"verify is one of {', '.join(VERIFY_CHOICES)}; found {verify!r}")
     if verify != "none":
         require_runtime()
-    return _Runner(model, passes, context or Context(), verify, strict, accept_drift, progress).run()
+    runner = _Runner(model, passes, context or Context(), verify, strict, accept_drift, progress)
+    return runner.run(MOST_ROUNDS if settle else 1)
 
 
 @dataclass(frozen=True)
@@ -179,24 +185,20 @@ class _Runner:
         self.ends: list[int] = []
         self.left_out: set[int] = set()
 
-    def run(self) -> PipelineResult:
+    def run(self, most_rounds: int) -> PipelineResult:
+        """Run all passes, in rounds until a whole round found nothing to do."""
         began = time.perf_counter()
         self.inference.update()
         self.context.update_types = self.inference.update
-        first = 0
-        for index, item in enumerate(self.passes):
-            self._run_pass(index)
-            if item.effect is Effect.EXACT:
-                if self.verify == "each":
-                    self._prove(index, index)
-                    first = index + 1
-            elif self.result.passes[index].changed:
-                if self.verify != "none":
-                    self._go_back(index)
-                    self._prove(first, index - 1)
-                    self._run_pass(index)
-                    self._measure(index)
-                first = index + 1
+        plan = list(self.passes)
+        first, idle = 0, 0
+        for index in range(most_rounds * len(plan)):
+            if index >= len(plan) and idle >= len(plan) - 1:
+                break  # every pass but the last to change something has seen the model as it is
+            self.passes[index:] = plan[index % len(plan) :]
+            first = self._step(index, first)
+            idle = 0 if self.result.passes[index].changed else idle + 1
+        del self.passes[len(self.result.passes) :]
         self._prove(first, len(self.passes) - 1)
         for taken in self.result.taken_back:
             self._tell_taken_back(taken)
@@ -204,6 +206,22 @@ class _Runner:
             verify_ir(self.model)
         self.result.seconds = time.perf_counter() - began
         return self.result
+
+    def _step(self, index: int, first: int) -> int:
+        """Run a pass; prove or measure what is due. Returns the first pass that is not proven yet."""
+        self._run_pass(index)
+        if self.passes[index].effect is Effect.EXACT:
+            if self.verify != "each":
+                return first
+            self._prove(index, index)
+        elif not self.result.passes[index].changed:
+            return first
+        elif self.verify != "none":
+            self._go_back(index)
+            self._prove(first, index - 1)
+            self._run_pass(index)
+            self._measure(index)
+        return index + 1
 
     def _run_pass(self, index: int) -> None:
         """Run one pass, for the first time or again."""
