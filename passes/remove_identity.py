@@ -28,7 +28,8 @@ class RemoveIdentity(irkit.Pass):
     def run(self, model: irkit.Model, context: irkit.Context) -> None:
         for graph in list(_graphs(model.graph)):
             for node in graph:
-                _merge_into_pair(model, context, node)
+                while _merge_with_source(model, context, node):
+                    pass
                 _bypass(model, context, node)
 
 
@@ -60,29 +61,28 @@ def _may_replace(old: irkit.Value, new: irkit.Value, protected: frozenset[str]) 
     return own and not new.is_graph_output and new.name not in protected
 
 
-def _merge_into_pair(model: irkit.Model, context: irkit.Context, node: irkit.Node) -> None:
-    """Let the second of two data movements read what the first one reads, and do the work of both."""
+def _merge_with_source(model: irkit.Model, context: irkit.Context, node: irkit.Node) -> bool:
+    """Let the second of two data movements read what the first one reads, and do the work of both; whether it did."""
     value = node.input(0)
     inner = value.producer if value is not None else None
     if node.domain or inner is None or inner.domain or inner.output.name in context.protected:
-        return
-    source = inner.input(0)
-    if node.op == "Reshape" and inner.op in _ONLY_SHAPE and _is_absolute(node):
-        with context.rewriting(model, f"{inner.op} before Reshape", node.name) as allowed:
-            if allowed:
-                node.set_input(0, source)
-                node.set_origin([node, inner])
-                _remove_unread(inner)
-    elif node.op == inner.op == "Transpose":
+        return False
+    perm = None
+    if node.op == inner.op == "Transpose":
         first, second = irkit.permutation(inner), irkit.permutation(node)
         if first is None or second is None:
-            return
-        with context.rewriting(model, "Transpose pair", node.name) as allowed:
-            if allowed:
-                node.set_input(0, source)
-                node.set_attr("perm", tuple(first[axis] for axis in second))
-                node.set_origin([node, inner])
-                _remove_unread(inner)
+            return False
+        perm = tuple(first[axis] for axis in second)
+    elif node.op != "Reshape" or inner.op not in _ONLY_SHAPE or not _is_absolute(node):
+        return False
+    with context.rewriting(model, f"{inner.op} before {node.op}", node.name) as allowed:
+        if allowed:
+            node.set_input(0, inner.input(0))
+            if perm is not None:
+                node.set_attr("perm", perm)
+            node.set_origin([node, inner])
+            _remove_unread(inner)
+    return allowed
 
 
 def _remove_unread(node: irkit.Node | None) -> None:
