@@ -188,17 +188,16 @@ def _count(users: dict[Node, int]) -> int:
 
 
 def _values_in_scope(place: Place) -> Iterator[Problem]:
-    scope = (place.graph, *place.outer)
     for node in place.graph:
         for value in node.inputs:
-            if value is None or value.graph is place.graph:
+            if value is None:
                 continue
-            if value.graph is None:
-                yield Problem(f"{node!r} reads {value!r}, which is in no graph", node)
-            elif value.graph not in scope:
-                yield Problem(f"{node!r} reads {value!r}, which belongs to another graph, {value.graph.name!r}", node)
             if not value.name:
                 yield Problem(f"{node!r} reads a value without a name", node)
+            if value.graph is None:
+                yield Problem(f"{node!r} reads {value!r}, which is in no graph", node)
+            elif value.graph is not place.graph and value.graph not in place.outer:
+                yield Problem(f"{node!r} reads {value!r}, which belongs to another graph, {value.graph.name!r}", node)
 
 
 def _captures_visible(place: Place) -> Iterator[Problem]:
@@ -240,15 +239,13 @@ def _graphs_owned(place: Place) -> Iterator[Problem]:
     graph = place.graph
     if not graph._live:
         yield Problem("the graph is part of the model, but does not count its uses")
-    if not place.outer:
-        if graph.owner is not None or graph._model is not place.model:
-            yield Problem("a root graph belongs to its model and to no node")
-        return
-    if graph._model is not None:
-        yield Problem("a nested graph belongs to a model directly", graph.owner)
-    owner = graph.owner
-    if owner is None or owner.graph is not place.outer[-1] or graph not in owner.subgraphs:
-        yield Problem("a nested graph does not know the node that holds it")
+    if not place.outer and (graph.owner is not None or graph._model is not place.model):
+        yield Problem("a root graph belongs to its model and to no node")
+    for node in graph:
+        nested = node.subgraphs
+        for inner in nested:
+            if inner.owner is not node or nested.count(inner) != 1 or inner._model is not None:
+                yield Problem(f"graph {inner.name!r} does not belong to {node!r} alone, which holds it", node)
 
 
 def _constants_typed(place: Place) -> Iterator[Problem]:

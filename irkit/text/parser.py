@@ -58,6 +58,7 @@ class _Parser(TensorReader):
     def __init__(self, text: str, source: str, weights: Mapping[str, Tensor]) -> None:
         super().__init__(text, source, weights)
         self.scopes: list[Graph] = []
+        self.domains: set[str] = set()
 
     def model(self) -> Model:
         fields: dict[str, Any] = {}
@@ -75,7 +76,7 @@ class _Parser(TensorReader):
                 self.header(fields)
         if graph is None:
             raise self.expected("a graph: graph(%x: float32[1]) -> (%y) { ... }")
-        fields.setdefault("opset_imports", {"": DEFAULT_OPSET})
+        fields.setdefault("opset_imports", {"": DEFAULT_OPSET, **dict.fromkeys(sorted(self.domains), 1)})
         fields.setdefault("ir_version", DEFAULT_IR_VERSION)
         for function, at in functions:
             function.opset_imports = function.opset_imports or dict(fields["opset_imports"])
@@ -261,7 +262,10 @@ class _Parser(TensorReader):
 
     def op(self, expected: str) -> tuple[str, str]:
         name = self.word(expected)
-        return (name, self.word(expected)) if self.skip("::") else ("", name)
+        if not self.skip("::"):
+            return "", name
+        self.domains.add(name)
+        return name, self.word(expected)
 
     def marks(self) -> _Marks:
         marks = _Marks()
