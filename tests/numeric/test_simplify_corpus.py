@@ -1,4 +1,4 @@
-"""The simplifying passes, one after the other, on real exports: valid, in opset 17, the same numbers, and then at rest."""
+"""The simplifying passes in a row on real exports: valid, in opset 17, the same numbers, and then at rest."""
 
 from __future__ import annotations
 
