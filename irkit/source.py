@@ -39,15 +39,18 @@ class SourceFile:
             self._file: Any = open(self.path, "rb")  # noqa: SIM115  (held open for the life of the model)
         except OSError as error:
             raise ModelError(f"cannot read {self.path}: {error.strerror or error}") from error
-        self._stat = self._identity()
-        self.size = self._stat[0]
+        self._private = False
         self._map: mmap.mmap | None = None
         try:
-            if self.size:
-                self._map = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)
+            self._open_map()
         except (OSError, ValueError) as error:
             self._file.close()
             raise ModelError(f"cannot read {self.path}: {error}") from error
+
+    def _open_map(self) -> None:
+        self._stat = self._identity()
+        self.size = self._stat[0]
+        self._map = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ) if self.size else None
 
     def _identity(self) -> tuple[int, int, int]:
         status = os.fstat(self._file.fileno())
@@ -72,6 +75,19 @@ class SourceFile:
         """The file's descriptor, for copying by the kernel. Raises `SourceChangedError`."""
         self.check()
         return int(self._file.fileno())
+
+    def detach(self) -> None:
+        """Read from a private copy from now on, so that the file itself can be replaced where open files cannot."""
+        if self._private:
+            return
+        copy: Any = tempfile.TemporaryFile(prefix="irkit-")  # noqa: SIM115  (held open for the life of the model)
+        os.lseek(self.fileno(), 0, os.SEEK_SET)
+        while chunk := os.read(self.fileno(), 1 << 20):
+            copy.write(chunk)
+        copy.flush()
+        self.close()
+        self._file, self._private = copy, True
+        self._open_map()
 
     def close(self) -> None:
         """Close the file; the mapping itself goes when the last array over it is gone."""

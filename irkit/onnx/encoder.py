@@ -103,7 +103,8 @@ class Encoder:
         """The GraphProto; with these outputs, where given."""
         outputs = graph.outputs if outputs is None else outputs
         extra = graph.extra if isinstance(graph.extra, GraphExtra) else GraphExtra()
-        splats = [value for value in graph.initializers.values() if self._is_node(value)]
+        # By name, so that a model whose nodes were folded to splats again comes out the same.
+        splats = sorted(filter(self._is_node, graph.initializers.values()), key=lambda value: value.name)
         for value in (*graph.inputs, *graph.initializers.values()):
             self._enter(value)
         out = Chunks()
@@ -126,8 +127,11 @@ class Encoder:
 
     def node(self, node: Node) -> Chunks:
         """The NodeProto of a node, whatever graph it is in."""
-        for value in node.inputs:
-            if value is not None:
+        own = set(_nested(node))
+        inner = [each for graph in own for each in graph]
+        outside = [*node.inputs, *(value for graph in own for value in graph.outputs)]
+        for value in (*outside, *(value for each in inner for value in each.inputs)):
+            if value is not None and value.graph not in own:
                 self._enter(value)
         body = self._node(node)
         return Chunks(body) if isinstance(body, bytes) else body
@@ -298,6 +302,14 @@ class Encoder:
                 if value._type is not None and value.name and value not in done:
                     yield self._known[value] + encode_info(value._type, None)
 
+
+
+def _nested(node: Node) -> Iterator[Graph]:
+    """The graphs nested in a node, at all depths."""
+    for graph in node.subgraphs:
+        yield graph
+        for inner in graph:
+            yield from _nested(inner)
 
 
 def _text(number: int, text: str, present: frozenset[int]) -> bytes:

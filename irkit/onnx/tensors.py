@@ -84,7 +84,7 @@ def decode_tensor(data: Buffer, start: int, end: int, origin: Origin) -> tuple[s
     typed = found.data.get(_FIELD_OF.get(dtype, _INT32), [])
     if found.raw is None or (found.raw[0] == found.raw[1] and typed):
         _check_count(data, found, dtype, shape, typed)
-        load = partial(_typed, data, typed, dtype, shape, origin.source)
+        load = partial(_typed, b"" if origin.source else data, typed, dtype, shape, origin.source)
         return found.name, Tensor(dtype, shape, load=load, raw=encoded)
     begin, stop = found.raw
     if stop - begin != _nbytes(shape, dtype) or dtype == DType.STRING:
@@ -191,8 +191,7 @@ def _typed(data: Buffer, typed: list[Field], dtype: DType, shape: tuple[int, ...
     """The elements of a typed field as a flat array."""
     import numpy as np
 
-    if source is not None:
-        source.check()
+    data = mapping(source) if source is not None else data
     number = _FIELD_OF.get(dtype, _INT32)
     if number == _STRING:
         texts = np.empty(len(typed), object)

@@ -167,5 +167,7 @@ def encode_info(kind: ValueType | TypeInfo | None, info: TypeInfo | None) -> byt
     """
     if info is not None and (kind is info or kind == info.decode()):
         return info.tail
-    encoded = wire.blob(2, encode_type(kind)) if kind is not None else b""  # type: ignore[arg-type]
+    if isinstance(kind, TypeInfo):
+        kind = kind.decode()
+    encoded = wire.blob(2, encode_type(kind)) if kind is not None else b""
     return encoded + (info.rest if info is not None else b"")

@@ -30,6 +30,9 @@ EXTERNAL_LIMIT = 1024
 
 _PAGE = 4096
 
+_REPLACES_OPEN_FILES = os.name != "nt"
+"""Windows replaces no file that somebody has mapped, not even we ourselves."""
+
 
 def save(model: Model, path: str | os.PathLike[str], *, external_data: bool | None = None) -> None:
     """Write a model as an ONNX file, whole or not at all.
@@ -56,7 +59,16 @@ def save(model: Model, path: str | os.PathLike[str], *, external_data: bool | No
         return
     with OutputFile(path) as file:
         write_all(file, message.pieces)
-        file.commit()
+        file.commit(before=lambda: _let_go(model, file.path))
+
+
+def _let_go(model: Model, path: Path) -> None:
+    """Where a file in use cannot be replaced, let the model read from a private copy of it from now on."""
+    if _REPLACES_OPEN_FILES:
+        return
+    for source in model.sources:
+        if path.exists() and source.path.exists() and path.samefile(source.path):
+            source.detach()
 
 
 def dumps(model: Model) -> bytes:
@@ -117,16 +129,21 @@ def _save_in_two(model: Model, path: str | os.PathLike[str]) -> None:
             raise OutputError(f"cannot write {path}: without its weights the model still has {message.size} bytes")
         write_all(file, message.pieces)
         if not offsets:
-            file.commit()
+            file.commit(before=lambda: _let_go(model, file.path))
             return
         data.rename(data_name)
         fresh = not data.path.exists()
         try:
-            file.commit(before=data.commit)
+            file.commit(before=lambda: _commit_data(model, file, data))
         except BaseException:
             if fresh:
                 data.path.unlink(missing_ok=True)
             raise
+
+
+def _commit_data(model: Model, file: OutputFile, data: OutputFile) -> None:
+    data.commit(before=lambda: _let_go(model, data.path))
+    _let_go(model, file.path)
 
 
 def _write_weights(model: Model, data: OutputFile, stem: str) -> tuple[str, dict[Value, int]]:
