@@ -67,7 +67,8 @@ def join(contents: dict[int, Content]) -> Content:
 def elementwise(node: Node, trace: Trace) -> None:
     """Tell how channels pass through an elementwise operator."""
     out = node.output
-    operands = [(slot, value) for slot, value in enumerate(node.inputs) if value is not None and value.constant is None]
+    inputs = node.inputs[:1] if node.op == "CastLike" else node.inputs  # of the second it reads the type only
+    operands = [(slot, value) for slot, value in enumerate(inputs) if value is not None and value.constant is None]
     if any(value.use_count for value in node.outputs[1:]):  # the mask of a Dropout
         return
     trace.joined(node, operands, out)

@@ -9,9 +9,10 @@ as it is, with its reason, and the rest is planned again.
 
 from __future__ import annotations
 
+import heapq
 import math
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,12 +27,15 @@ Exclude = Callable[[Node, int], "str | None"]
 """Why a layer with that many channels is to be left alone, or None."""
 
 
-class CrowdedError(ConflictError):
-    """More old lanes of one kind than new ones; `parts` are the dimensions they share that could be made larger."""
+_ATTEMPTS = 40
+"""How many enlarged sizes are tried before channels are left as they are."""
 
-    def __init__(self, axes: list[Axis], parts: list[Axis]) -> None:
+
+class CrowdedError(ConflictError):
+    """More old lanes of one kind than new ones; `axes` are dimensions they share that could be made larger."""
+
+    def __init__(self, axes: list[Axis]) -> None:
         super().__init__(axes, "no arrangement of its channels suits all layers that read them")
-        self.parts = parts
 
 
 @dataclass(frozen=True)
@@ -67,17 +71,10 @@ def plan_channels(
     trace = _traced(graph, multiple, opset, set(keep))
     why = dict(trace.why)
     _exclude(trace, why, exclude)
-    floors: Sizes = {}
     while True:
         frozen = _frozen(trace, why)
         try:
-            sizes = _grown(trace, frozen, floors)
-            layouts = _laid_out(trace, sizes, frozen)
-            _check_contents(trace, sizes)
-        except CrowdedError as crowded:
-            if not _more_room(trace, sizes, floors, frozen, crowded):
-                _freeze(trace, why, frozen, crowded)
-            continue
+            sizes, layouts = _arranged(trace, frozen)
         except ConflictError as conflict:
             _freeze(trace, why, frozen, conflict)
             continue
@@ -167,15 +164,51 @@ def _touching(trace: Trace) -> dict[Axis, list[Relation]]:
     return touching
 
 
-def _more_room(trace: Trace, sizes: Sizes, floors: Sizes, frozen: Mapping[Axis, str], crowded: CrowdedError) -> bool:
-    """Ask for one multiple more where lanes did not fit, a few times."""
-    small = [axis for axis in crowded.parts if axis not in frozen]
-    fits = [axis for axis in small if sizes[axis] < 2 * (trace.old[axis] + trace.multiple)]
-    if not fits:
-        return False
-    axis = min(fits, key=lambda axis: sizes[axis])
-    floors[axis] = sizes[axis] + trace.multiple
-    return True
+def _arranged(trace: Trace, frozen: Mapping[Axis, str]) -> tuple[Sizes, dict[Axis, Lanes]]:
+    """Sizes, the smallest that have an arrangement of lanes, and that arrangement.
+
+    Where lanes do not fit, each dimension they share is tried one multiple larger, cheapest first, a few times.
+    """
+    queue: list[tuple[int, int, Sizes]] = [(0, 0, {})]
+    tried: set[frozenset[tuple[Axis, int]]] = set()
+    first: CrowdedError | None = None
+    while queue and len(tried) < _ATTEMPTS:
+        floors = heapq.heappop(queue)[2]
+        sizes = _grown(trace, frozen, floors)
+        try:
+            layouts = _laid_out(trace, sizes, frozen)
+            _check_contents(trace, sizes)
+        except CrowdedError as crowded:
+            first = first or crowded
+            for larger in _larger(trace, frozen, sizes, floors, crowded):
+                key = frozenset(larger.items())
+                cost = _cost(trace, frozen, larger)
+                if key not in tried and cost:
+                    tried.add(key)
+                    heapq.heappush(queue, (cost, len(tried), larger))
+        except ConflictError:
+            if first is None:
+                raise
+        else:
+            return sizes, layouts
+    assert first is not None
+    raise first
+
+
+def _larger(
+    trace: Trace, frozen: Mapping[Axis, str], sizes: Sizes, floors: Sizes, crowded: CrowdedError
+) -> Iterator[Sizes]:
+    for axis in crowded.axes:
+        if axis not in frozen and sizes[axis] < 4 * (trace.old[axis] + trace.multiple):
+            yield {**floors, axis: sizes[axis] + trace.multiple}
+
+
+def _cost(trace: Trace, frozen: Mapping[Axis, str], floors: Sizes) -> int:
+    """All lanes together; 0 where no sizes agree."""
+    try:
+        return sum(_grown(trace, frozen, floors).values())
+    except ConflictError:
+        return 0
 
 
 def _grown(trace: Trace, frozen: Mapping[Axis, str], floors: Sizes) -> Sizes:
@@ -271,7 +304,7 @@ def _matched(trace: Trace, before: Flow, after: Flow) -> dict[int, int]:
     for root, signature in zip(old[0].tolist(), old[1].tolist(), strict=True):
         rooms, at = waiting.get(signature, []), used.get(signature, 0)
         if at >= len(rooms):
-            raise CrowdedError(_holders(trace.free, before, root), _holders(trace.parts, before, root))
+            raise CrowdedError(_holders((*trace.free, *trace.parts), before, root))
         place[rooms[at]] = root
         used[signature] = at + 1
     return place

@@ -31,6 +31,7 @@ def slice_bounds(node: Node) -> dict[int, tuple[int, int, int, int]] | None:
 
 
 def slice_channels(node: Node, trace: Trace) -> None:
+    """Tell what a Slice takes of channels."""
     data, bounds = node.inputs[0], slice_bounds(node)
     if data is None or bounds is None:
         return

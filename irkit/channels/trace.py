@@ -320,8 +320,10 @@ def integers(node: Node, name: str, slot: int) -> list[int] | None:
 
 
 def rank_of(value: Value) -> int:
+    """Rank of a value of known shape."""
     return len(value.shape or ())
 
 
 def wrap(axis: int, value: Value) -> int:
+    """The axis counted from 0."""
     return axis + rank_of(value) if axis < 0 else axis
