@@ -56,7 +56,7 @@ def chain() -> onnx.ModelProto:
         node("Dropout", ["c"], ["d", ""]),
         node("Mul", ["d", "d"], ["y"]),
     ]
-    data = [numpy_helper.from_array(np.ones((2, 3), np.float32), "w"), numpy_helper.from_array(np.float32(6), "top")]
+    data = [numpy_helper.from_array(np.ones((2, 3), np.float32), "w"), numpy_helper.from_array(np.array(6, np.float32), "top")]
     return model(nodes, data, value_info=[info("c"), info("a", ("N", None)), info("gone")])
 
 
@@ -134,7 +134,7 @@ def nested() -> onnx.ModelProto:
     """Two levels of If; the inner one reads a value and an initializer of the main graph, and one of its holder's."""
     inner = helper.make_graph(
         [node("Add", ["outer", "w"], ["i1"]), node("Mul", ["i1", "middle"], ["i2"])], "inner", [], [info("i2")],
-        [numpy_helper.from_array(np.float32(2), "own")], value_info=[info("i1")], doc_string="inside",
+        [numpy_helper.from_array(np.array(2, np.float32), "own")], value_info=[info("i1")], doc_string="inside",
     )  # fmt: skip
     other = helper.make_graph([node("Identity", ["outer"], ["o1"])], "other", [], [info("o1")])
     middle = helper.make_graph(
@@ -144,7 +144,7 @@ def nested() -> onnx.ModelProto:
     flat = helper.make_graph([node("Neg", ["outer"], ["f1"])], "flat", [], [info("f1")])
     nodes = [node("Abs", ["x"], ["outer"]), node("If", ["c"], ["y"], then_branch=middle, else_branch=flat)]
     nodes[1].attribute[0].doc_string = "the branch"
-    data = [numpy_helper.from_array(np.array(True), "c"), numpy_helper.from_array(np.float32(1), "w")]
+    data = [numpy_helper.from_array(np.array(True), "c"), numpy_helper.from_array(np.array(1, np.float32), "w")]
     return model(nodes, data)
 
 
@@ -230,7 +230,7 @@ CASES: dict[str, Callable[[], onnx.ModelProto]] = {
 def with_unknown_fields() -> bytes:
     """A model as a later ONNX might write it: fields nobody knows in model, graph, node, attribute, tensor and type."""
     made = attributes()
-    made.graph.initializer.append(numpy_helper.from_array(np.float32(1), "w"))
+    made.graph.initializer.append(numpy_helper.from_array(np.array(1, np.float32), "w"))
     extra = wire.integer(99, 300) + wire.blob(98, b"later") + wire.key(97, wire.FIXED32) + b"abcd"
     graph = made.graph
     first = graph.node[0].attribute[0].SerializeToString() + extra

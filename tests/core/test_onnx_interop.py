@@ -13,7 +13,6 @@ from onnx import helper, numpy_helper
 import irkit
 from irkit.onnx import proto
 from tests.core import onnx_models as models
-from tests.core.onnx_models import node
 
 FLOAT32, INT64 = irkit.DType.FLOAT32, irkit.DType.INT64
 
@@ -67,10 +66,10 @@ def test_a_renamed_tensor_keeps_all_else(label: str) -> None:
 
 
 def test_a_node_made_by_hand_is_what_onnx_makes_of_it() -> None:
-    made = irkit.Node("Conv", [irkit.Value("x"), None, irkit.Value("b")],
-                      {"group": 2, "pads": [1, 1], "auto_pad": "SAME", "scale": 0.5}, ["y", ""], name="n", domain="d")  # fmt: skip
-    expected = helper.make_node("Conv", ["x", "", "b"], ["y", ""], name="n", domain="d")
     attributes = {"group": 2, "pads": [1, 1], "auto_pad": "SAME", "scale": 0.5}
+    inputs = [irkit.Value("x"), None, irkit.Value("b")]
+    made = irkit.Node("Conv", inputs, attributes, ["y", ""], name="n", domain="d")
+    expected = helper.make_node("Conv", ["x", "", "b"], ["y", ""], name="n", domain="d")
     expected.attribute.extend(helper.make_attribute(key, value) for key, value in attributes.items())
     assert proto.node_proto(made) == expected
 

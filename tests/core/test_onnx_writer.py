@@ -26,7 +26,7 @@ WEIGHT = np.arange(600_000, dtype=np.float32).reshape(6, 100_000)
 
 def heavy() -> onnx.ModelProto:
     """A model with 2.4 MB of weights."""
-    data = [numpy_helper.from_array(WEIGHT, "w"), numpy_helper.from_array(np.float32(1), "one")]
+    data = [numpy_helper.from_array(WEIGHT, "w"), numpy_helper.from_array(np.array(1, np.float32), "one")]
     nodes = [node("MatMul", ["x", "w"], ["p"]), node("Add", ["p", "one"], ["y"])]
     return models.model(nodes, data, [info("x", (2, 6))], [info("y", (2, 100_000))])
 
@@ -278,7 +278,8 @@ def test_large_splats_are_computed_not_stored(dtype: irkit.DType, opset: int, si
     only = onnx.ModelProto()
     only.CopyFrom(saved)
     only.graph.output.append(onnx.helper.make_tensor_value_info("s", dtype, [size, size]))
-    made: Any = onnx.reference.ReferenceEvaluator(only).run(None, {"x": np.zeros((2, 3), np.float32)})[1]
+    results: Any = onnx.reference.ReferenceEvaluator(only).run(None, {"x": np.zeros((2, 3), np.float32)})
+    made = results[1]
     assert np.array_equal(made, splat.numpy())
     assert made.dtype == dtype.numpy
 
