@@ -61,6 +61,7 @@ if TYPE_CHECKING:
         fold_shape_arithmetic as fold_shape_arithmetic,
         graphs_of as graphs_of,
         replace_by_constants as replace_by_constants,
+        take_known_branches as take_known_branches,
     )
     from irkit.identities import (
         constant_integers as constant_integers,
@@ -149,7 +150,7 @@ _MODULES = {
     "elementwise": ["Region", "is_elementwise", "regions"],
     "errors": ["GraphError", "InputError", "IrkitError", "ModelError", "OptionError", "PassError"],
     "fold": ["can_evaluate", "data_slots", "evaluate", "is_exact"],
-    "folding": ["fold_shape_arithmetic", "graphs_of", "replace_by_constants"],
+    "folding": ["fold_shape_arithmetic", "graphs_of", "replace_by_constants", "take_known_branches"],
     "identities": ["constant_integers", "identity_source", "permutation"],
     "infer": ["Inference"],
     "inlining": ["called_function", "called_functions", "inline_branch", "inline_call"],

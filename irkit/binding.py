@@ -6,10 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from irkit.errors import OptionError
-from irkit.infer import UNNAMED, Inference
+from irkit.infer import Inference
 from irkit.inputs import fed_inputs
 from irkit.ir import Node, Value
 from irkit.model import Model
+from irkit.shapes.recorded import UNNAMED
 from irkit.types import Dim, Shape, TensorType, format_shape
 
 
@@ -33,8 +34,8 @@ class Frozen:
 class Bindings:
     """What becomes of the inputs.
 
-    Attributes: `symbols` and their numbers; `shapes` of inputs, which may still hold symbols that nobody named; `frozen`
-    dimensions in the order of the inputs.
+    Attributes: `symbols` and their numbers; `shapes` of inputs, which may still hold symbols that nobody named;
+    `frozen` dimensions in the order of the inputs.
     """
 
     symbols: dict[str, int] = field(default_factory=dict)
@@ -147,7 +148,8 @@ def carries_batch(model: Model, value: Value) -> str:
     swallowed it. What cannot be told is told as a reason. The model is as before when this returns.
     """
     kind = value.type
-    assert isinstance(kind, TensorType) and kind.shape
+    assert isinstance(kind, TensorType)
+    assert kind.shape
     inference = Inference.of(model)
     inference.update()
     before = {item: inference.shape_of(item) for item in model.values()}

@@ -66,7 +66,7 @@ def evaluate(node: Node, inputs: Sequence[Tensor | None]) -> list[Tensor] | None
         node: of ONNX's own domain, in a graph of a model (whose operator set it is read in).
         inputs: one for each of the node's inputs; None where it is left out, or not among its `data_slots`.
 
-    Uniform inputs give uniform outputs (`Tensor.splat`) where the operator allows it, whatever the size. None is returned
+    Uniform inputs give uniform outputs (`Tensor.splat`) where the operator allows it, whatever the size. None stands
     for operators irkit does not compute, for inputs on which runtimes differ (NaN in Max, a float beyond an integer's
     range in Cast), and for a node that is wrong.
     """

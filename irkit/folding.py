@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+import numpy as np
+
 from irkit import fold, ops
 from irkit.infer import Inference
+from irkit.inlining import inline_branch
 from irkit.ir import Graph, Node
 from irkit.model import Model
 from irkit.pass_base import Context
 from irkit.tensor import Tensor
 from irkit.types import DType, TensorType
+
+LEAST_SPLAT = 1024
+"""Bytes above which a uniform graph output is given by a node that only knows its shape."""
 
 
 def replace_by_constants(node: Node, tensors: Sequence[Tensor]) -> None:
@@ -25,10 +31,9 @@ def replace_by_constants(node: Node, tensors: Sequence[Tensor]) -> None:
         node.output.replace_all_uses(source)  # the same data need not be stored twice
     for value, tensor in zip(node.outputs, tensors, strict=False):
         if value.is_graph_output:
-            kind = TensorType(tensor.dtype, tensor.shape)
-            constant = Node("Constant", (), {"value": tensor}, name=graph_node_name(graph, node), types=[kind])
-            constant.set_origin([node])
+            constant = _constant_node(graph, node, tensor)
             graph.insert(constant, before=node)
+            constant.set_origin([node])
             graph.replace_value(value, constant.output)
         elif value.users:
             name = value.name
@@ -39,10 +44,50 @@ def replace_by_constants(node: Node, tensors: Sequence[Tensor]) -> None:
     graph.remove(node)
 
 
-def graph_node_name(graph: Graph, node: Node) -> str:
-    """A fresh name for a node that takes the place of another."""
+def _constant_node(graph: Graph, node: Node, tensor: Tensor) -> Node:
+    """A node that gives the tensor: Constant, or for a large splat ConstantOfShape, which takes no space."""
     model = graph.model
-    return model.fresh_node_name(f"{node.name or node.op}/Constant") if model is not None else ""
+    opset = ops.opset_imports(graph).get("", 0)
+    kind = TensorType(tensor.dtype, tensor.shape)
+    base = f"{node.name or node.op}/Constant"
+    name = model.fresh_node_name(base) if model is not None else base
+    if not tensor.is_splat or tensor.nbytes <= LEAST_SPLAT or opset < 9 or not tensor.dtype.is_native:
+        return Node("Constant", (), {"value": tensor}, name=name, types=[kind])
+    shape = graph.add_initializer(f"{node.name or node.op}_shape", Tensor.of(np.asarray(tensor.shape, np.int64)))
+    fill = Tensor.of(np.asarray(tensor.splat_value).reshape(1))
+    return Node("ConstantOfShape", [shape], {"value": fill}, name=name, types=[kind])
+
+
+def take_known_branches(model: Model, context: Context) -> None:
+    """Put one branch in the place of each If whose condition is known, also of those that stand in the branch."""
+    inference = Inference.of(model)
+    inference.update()
+    while sum(_take_branch(node, model, context) for node in list(model.graph.walk()) if node.op == "If"):
+        inference.update()
+
+
+def _take_branch(node: Node, model: Model, context: Context) -> bool:
+    condition = node.input(0)
+    if node.domain or condition is None or not _stands(node):
+        return False
+    known = Inference.of(model).known(condition)
+    branch = node.attr("then_branch" if known is not None and known.item() else "else_branch")
+    if known is None or not isinstance(branch, Graph):
+        return False
+    with context.rewriting(model, "known condition", node.name) as allowed:
+        if allowed:
+            inline_branch(node, branch)
+    return allowed
+
+
+def _stands(node: Node) -> bool:
+    """Whether the node, and each one it is nested in, is still in a graph."""
+    inner: Node | None = node
+    while inner is not None:
+        if inner.graph is None:
+            return False
+        inner = inner.graph.owner
+    return True
 
 
 def fold_shape_arithmetic(model: Model, context: Context) -> int:

@@ -10,6 +10,7 @@ main graph's outputs are declarations, which inference does not change (see `Inf
 from __future__ import annotations
 
 import heapq
+import math
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from irkit.model import Model
 from irkit.shapes import control, partial, rules
 from irkit.shapes.control import State
 from irkit.shapes.facts import MOST_ELEMENTS, Fact, items_of
+from irkit.shapes.recorded import cleaned, first_known, fits, specialised
 from irkit.shapes.site import Conflict, Site, Unknown
 from irkit.tensor import Tensor
 from irkit.types import DType, Shape, SparseTensorType, TensorType, ValueType
@@ -30,9 +32,6 @@ from irkit.types import DType, Shape, SparseTensorType, TensorType, ValueType
 if TYPE_CHECKING:
     from irkit.onnx.inference import DataKey
     from irkit.onnx.schema import OpSchema
-
-UNNAMED = frozenset({"?", "None", "-1", "unk", "unknown"})
-"""Symbols exporters write for "not known": two of them need not be equal."""
 
 _FLOAT_SHAPERS = frozenset({"Resize", "Upsample", "Range"})
 """Operators whose output shape hangs on float constants."""
@@ -45,8 +44,8 @@ _MOST_DATA = 256
 class Problem:
     """A node whose types do not fit together.
 
-    Attributes: `value` is the output it is about ("" where the node as a whole is wrong); `declared` tells that the model
-    declares another type for that output than it computes.
+    Attributes: `value` is the output it is about ("" where the node as a whole is wrong); `declared` tells that the
+    model declares another type for that output than it computes.
     """
 
     node: Node
@@ -71,8 +70,10 @@ class Inference:
         self._all_dirty = True
         self._own_edit = False
         self._imports: dict[Graph, Mapping[str, int]] = {}
-        self._listening = model.journal.listening(_listener(weakref.ref(self)))
-        self._listening.__enter__()
+        listening = model.journal.listening(_listener(weakref.ref(self)))
+        listening.__enter__()
+        self._stop = weakref.finalize(self, listening.__exit__, None, None, None)
+        self._stop.atexit = False
 
     @classmethod
     def of(cls, model: Model) -> Inference:
@@ -84,14 +85,14 @@ class Inference:
 
     def close(self) -> None:
         """Stop following the journal."""
-        self._listening.__exit__(None, None, None)
+        self._stop()
 
     # What it knows
 
     def type_of(self, value: Value) -> ValueType | None:
         """The type of a value: what inference found, or what is recorded where it found nothing."""
         found = self._types.get(value)
-        return found if found is not None else _cleaned(value.type)
+        return found if found is not None else cleaned(value.type)
 
     def shape_of(self, value: Value) -> Shape | None:
         """The shape of a tensor of known rank."""
@@ -99,7 +100,7 @@ class Inference:
         return found.shape if isinstance(found, (TensorType, SparseTensorType)) else None
 
     def known(self, value: Value) -> Tensor | None:
-        """The data of a value that is constant: stored in the model, or computed by inference. Large ones only if stored."""
+        """The data of a constant value: stored in the model, or computed by inference. Large ones only if stored."""
         fact = self._fact(value)
         return fact if isinstance(fact, Tensor) else value.constant
 
@@ -153,17 +154,18 @@ class Inference:
                             queued.add(user)
                             heapq.heappush(heap, (self._place(user), id(user), user))
 
-    def specialise_outputs(self) -> list[tuple[Value, ValueType | None, ValueType]]:
-        """Write what inference knows into the declared shapes of the main graph's outputs: (output, before, after) of each.
+    def specialise_outputs(self) -> list[tuple[Value, TensorType, TensorType]]:
+        """Write what inference knows into the declared shapes of the main graph's outputs.
 
-        Only dimensions that are not declared as numbers change; a declaration that contradicts stays.
+        Only dimensions that are not declared as numbers change; a declaration that contradicts stays. Returns (output,
+        type before, type after) of each that changed.
         """
         self.update()
         changed = []
         for value in self._live_model().graph.outputs:
             declared, found = value.type, self._types.get(value)
             if isinstance(declared, TensorType) and isinstance(found, TensorType):
-                better = TensorType(declared.dtype, _specialised(declared.shape, found.shape))
+                better = TensorType(declared.dtype, specialised(declared.shape, found.shape))
                 if better != declared:
                     self._set_type(value, better)
                     changed.append((value, declared, better))
@@ -199,11 +201,16 @@ class Inference:
     def sweep(self, graph: Graph, inputs: Sequence[State]) -> list[State]:
         """Infer a nested graph whose inputs are so; returns what its outputs are."""
         for value, (type, fact) in zip(graph.inputs, inputs, strict=False):
-            self._types[value] = _first_known(type, _cleaned(value.type))
+            self._types[value] = first_known(type, cleaned(value.type))
             self._remember(value, fact)
         for node in graph:
             self._visit(node)
         return [self._state(value) for value in graph.outputs]
+
+    def skip(self, graph: Graph) -> None:
+        """Leave alone a nested graph that never runs: what is wrong there is no problem."""
+        for node in graph.walk():
+            self._problems.pop(node, None)
 
     def _state(self, value: Value) -> State:
         return self.type_of(value), self._fact(value)
@@ -298,14 +305,14 @@ class Inference:
 
     def _believed(self, node: Node, value: Value, type: ValueType | None) -> ValueType | None:
         """The inferred type, or what is recorded where inference does not tell; a declaration is held against it."""
-        recorded = _cleaned(value.type)
+        recorded = cleaned(value.type)
         if type is None:
             return recorded
         if recorded is None or recorded == type:
             return type
         if not isinstance(type, TensorType) or not isinstance(recorded, TensorType):
-            return _first_known(type, recorded)
-        if self._is_declared(value) and not _fits(recorded, type):
+            return first_known(type, recorded)
+        if self._is_declared(value) and not fits(recorded, type):
             text = f"output {value.name!r} is declared as {recorded}, but {node.op} gives {type}"
             self._problems.setdefault(node, []).append(Problem(node, value.name, text, declared=True))
         if type.shape is None:
@@ -419,10 +426,7 @@ def _is_small(type: ValueType | None) -> bool:
     """Whether a value is worth following: its size is known and not large."""
     if not isinstance(type, TensorType) or not type.is_static:
         return type is None or not isinstance(type, TensorType) or type.shape is None or len(type.shape) <= 1
-    size = 1
-    for dim in type.shape or ():
-        size *= dim  # type: ignore[operator]  # static: numbers
-    return size <= MOST_ELEMENTS
+    return math.prod(dim for dim in type.shape or () if isinstance(dim, int)) <= MOST_ELEMENTS
 
 
 def _partial(site: Site) -> list[Fact | None] | None:
@@ -452,38 +456,3 @@ def _constant_state(node: Node) -> State:
     if data is None:
         return None, None
     return TensorType(data.dtype, data.shape), data if data.size <= MOST_ELEMENTS else None
-
-
-def _cleaned(type: ValueType | None) -> ValueType | None:
-    """A recorded type without symbols that name nothing."""
-    if isinstance(type, TensorType) and type.shape is not None and any(dim in UNNAMED for dim in type.shape):
-        return TensorType(type.dtype, tuple([None if dim in UNNAMED else dim for dim in type.shape]))
-    return type
-
-
-def _first_known(type: ValueType | None, recorded: ValueType | None) -> ValueType | None:
-    if type is None:
-        return recorded
-    if isinstance(type, TensorType) and isinstance(recorded, TensorType) and type.shape is None:
-        return TensorType(type.dtype, recorded.shape)
-    return type
-
-
-def _fits(declared: TensorType, found: TensorType) -> bool:
-    """Whether both types can be true of one value."""
-    if declared.dtype != found.dtype:
-        return False
-    if declared.shape is None or found.shape is None:
-        return True
-    if len(declared.shape) != len(found.shape):
-        return False
-    pairs = zip(declared.shape, found.shape, strict=True)
-    return all(a == b or not (isinstance(a, int) and isinstance(b, int)) for a, b in pairs)
-
-
-def _specialised(declared: Shape | None, found: Shape | None) -> Shape | None:
-    if declared is None or found is None:
-        return declared if found is None else found
-    if len(declared) != len(found):
-        return declared
-    return tuple([b if isinstance(b, int) and not isinstance(a, int) else a for a, b in zip(declared, found, strict=True)])

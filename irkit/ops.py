@@ -23,7 +23,8 @@ _RANDOM = frozenset({
 
 _PARAMETERS: Mapping[str, tuple[int, ...]] = {
     "Conv": (1, 2), "ConvTranspose": (1, 2), "ConvInteger": (1, 3), "QLinearConv": (1, 2, 3, 4, 5, 6, 7, 8),
-    "DeformConv": (1, 3), "Gemm": (1, 2), "MatMul": (1,), "MatMulInteger": (1, 3), "QLinearMatMul": (1, 2, 3, 4, 5, 6, 7),
+    "DeformConv": (1, 3), "Gemm": (1, 2), "MatMul": (1,),
+    "MatMulInteger": (1, 3), "QLinearMatMul": (1, 2, 3, 4, 5, 6, 7),
     "LSTM": (1, 2, 3, 7), "GRU": (1, 2, 3), "RNN": (1, 2, 3),
     "BatchNormalization": (1, 2, 3, 4), "InstanceNormalization": (1, 2), "GroupNormalization": (1, 2),
     "LayerNormalization": (1, 2), "RMSNormalization": (1,), "PRelu": (1,),
@@ -39,7 +40,7 @@ def schema(op: str, domain: str, version: int) -> OpSchema | None:
 
 
 def opset_imports(graph: Graph) -> Mapping[str, int]:
-    """The operator sets that nodes of the graph are written in: those of its model or function; none where it has no model."""
+    """The operator sets that nodes of the graph are written in: its model's or its function's; none without a model."""
     root = graph
     while root.owner is not None and root.owner.graph is not None:
         root = root.owner.graph

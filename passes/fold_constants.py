@@ -8,13 +8,14 @@ What moves elements, works on integers, or is one IEEE operation (+ - * / sqrt) 
 rounding of their own: they are computed only where an operator that runs on data reads the result, and each is noted.
 Quantization stays as it is written; random operators, loops and unknown operators are never computed.
 
-A result is stored if it has at most `limit` bytes or is no larger than what it is computed from. Whether another result is
-stored does not count, so folding twice is folding once. Weights, biases and what batch norms hold may have up to
+A result is stored if it has at most `limit` bytes or is no larger than what it is computed from. Whether another result
+is stored does not count, so folding twice is folding once. Weights, biases and what batch norms hold may have up to
 `parameter_limit` bytes, since compilers take them only as constants. Uniform tensors take no space and always qualify.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import irkit
@@ -30,9 +31,7 @@ class FoldConstants(irkit.Pass):
     parameter_limit: int = 1 << 28
 
     def run(self, model: irkit.Model, context: irkit.Context) -> None:
-        irkit.Inference.of(model).update()
-        while _inline_branches(model, context):
-            irkit.Inference.of(model).update()
+        irkit.take_known_branches(model, context)
         irkit.fold_shape_arithmetic(model, context)
         plan = _Plan.of(model)
         for graph in list(irkit.graphs_of(model.graph)):
@@ -63,7 +62,7 @@ class FoldConstants(irkit.Pass):
             irkit.replace_by_constants(node, outputs)
 
     def _fits(self, node: irkit.Node, size: int, inputs: list[irkit.Tensor | None], plan: _Plan) -> bool:
-        if node.op == "Constant" or size <= self.limit or size <= sum(tensor.nbytes for tensor in inputs if tensor is not None):
+        if node.op == "Constant" or size <= max(self.limit, sum(map(_stored_bytes, filter(None, inputs)))):
             return True
         return node in plan.parameters and size <= self.parameter_limit
 
@@ -73,35 +72,13 @@ def _bytes_of_types(node: irkit.Node) -> int:
     given = [node.inputs[slot].constant for slot in irkit.data_slots(node)]  # type: ignore[union-attr]  # given
     if all(tensor is not None and (tensor.is_splat or tensor.size <= 64) for tensor in given):
         return 0
-    sizes = [0]
-    for value in node.outputs:
-        kind = value.type
-        if isinstance(kind, irkit.TensorType) and kind.is_static:
-            sizes.append(irkit.Tensor.splat(0, kind.shape or (), kind.dtype).nbytes if kind.dtype.bits else 0)
-    return max(sizes)
+    elements = [math.prod(dim for dim in value.shape or () if isinstance(dim, int)) for value in node.outputs]
+    bits = [value.dtype.bits if value.dtype is not None else 0 for value in node.outputs]
+    return max((count * width // 8 for count, width in zip(elements, bits, strict=True)), default=0)
 
 
 def _stored_bytes(tensor: irkit.Tensor) -> int:
     return 0 if tensor.is_splat else tensor.nbytes
-
-
-def _inline_branches(model: irkit.Model, context: irkit.Context) -> bool:
-    """Put one branch in the place of each If whose condition is known. Returns whether there was one."""
-    inference = irkit.Inference.of(model)
-    found = False
-    for graph in list(irkit.graphs_of(model.graph)):
-        for node in graph:
-            if node.op != "If" or node.domain or node.inputs[0] is None:
-                continue
-            condition = inference.known(node.inputs[0])
-            branch = node.attr("then_branch" if condition is not None and condition.item() else "else_branch")
-            if condition is None or branch is None:
-                continue
-            with context.rewriting(model, "known condition", node.name) as allowed:
-                if allowed:
-                    irkit.inline_branch(node, branch)
-                    found = True
-    return found
 
 
 @dataclass
@@ -133,6 +110,8 @@ class _Plan:
     def _is_constant(self, node: irkit.Node) -> bool:
         if node.op == "Constant" and not node.domain:
             return node.output.constant is not None and not node.output.is_graph_output
+        if node.op == "ConstantOfShape" and node.output.is_graph_output:
+            return False  # it has no shorter form
         if node.op in _KEPT or not irkit.can_evaluate(node) or not irkit.is_deterministic(node):
             return False
         inputs = [node.inputs[slot] for slot in irkit.data_slots(node)]

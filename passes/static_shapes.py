@@ -2,11 +2,13 @@
 
     x: float32[batch,3,H,W]  =  x: float32[1,3,224,224]      batch by default, H and W as the user says
     Reshape(x, f(Shape(x)))  =  Reshape(x, c)                shape arithmetic is computed, types of outputs specialised
+    If(f(Shape(x)), a, b)    =  a                            the branch for these shapes
     Expand(x, f(Shape(y)))   =  Expand(x, c)
 
-The model computes what it computed before for inputs of these shapes. Each dimension that is frozen is noted. A dimension
-of an input that nobody named, and a shape that hangs on data, is a finding that says what to type. A batch that is fixed
-above 1 is changed only where the user gives the input's whole shape and no constant holds the old one.
+The model computes what it computed before for inputs of these shapes. Each dimension that is frozen is noted. A
+dimension of an input that nobody named, and a shape that hangs on data, is a finding that says what to type. Shapes
+that a node cannot take are a finding, and nothing is frozen then. A batch that is fixed above 1 is changed only where
+the user gives the input's whole shape and no constant holds the old one.
 """
 
 from __future__ import annotations
@@ -37,6 +39,7 @@ class StaticShapes(irkit.Pass):
         with context.rewriting(model, "freeze inputs") as allowed:
             if not allowed or not _freeze(model, context, bindings):
                 return
+        irkit.take_known_branches(model, context)
         while irkit.fold_shape_arithmetic(model, context) + _fix_targets(model, context):
             inference.update()
         with context.rewriting(model, "specialise outputs") as allowed:
@@ -47,7 +50,7 @@ class StaticShapes(irkit.Pass):
 
 
 def _freeze(model: irkit.Model, context: irkit.Context, bindings: irkit.Bindings) -> bool:
-    """Write the new shapes, and numbers for symbols elsewhere. Returns False, and changes nothing, where a node refuses."""
+    """Write the new shapes, and numbers for symbols elsewhere; False, with nothing changed, where a node refuses."""
     for frozen in [item for item in bindings.frozen if isinstance(item.old, int)]:
         reason = irkit.carries_batch(model, frozen.value)
         if reason:

@@ -264,8 +264,9 @@ def _converted(data: Array, target: DType) -> Array:
         # 2**63 and 2**64 are floats, their predecessors are not
         if not ((whole >= float(limits.min)) & (whole < float(limits.max) + (limits.bits < 64))).all():
             raise CannotEvaluate
-        return whole.astype(target.numpy)
-    return np.asarray(data).astype(target.numpy)
+        data = whole
+    converted: Array = np.asarray(data).astype(target.numpy)
+    return converted
 
 
 def _to_bfloat16(data: Array) -> Array:
@@ -275,4 +276,5 @@ def _to_bfloat16(data: Array) -> Array:
     bits = np.ascontiguousarray(data).view(np.uint32)
     odd = (bits >> np.uint32(16)) & np.uint32(1)
     upper: Array = ((bits.astype(np.uint64) + 0x7FFF + odd) >> np.uint64(16)).astype(np.uint16)
-    return upper.reshape(data.shape)
+    shaped: Array = upper.reshape(data.shape)
+    return shaped

@@ -150,10 +150,8 @@ def _arg_extreme(call: Call) -> list[Tensor]:
     data = _ordered(call.native(0))
     axis = call.axis(0, data.ndim)
     find = np.argmax if call.node.op == "ArgMax" else np.argmin
-    if call.attr("select_last_index"):
-        out = data.shape[axis] - 1 - find(np.flip(data, axis), axis)
-    else:
-        out = find(data, axis)
+    last = call.attr("select_last_index")
+    out = data.shape[axis] - 1 - find(np.flip(data, axis), axis) if last else find(data, axis)
     return [Tensor.of((np.expand_dims(out, axis) if call.attr("keepdims") else np.asarray(out)).astype(np.int64))]
 
 

@@ -1,4 +1,4 @@
-"""Kernels that sum up: reductions, matrix products, soft maxima. Sums are float64 and in a fixed order, without BLAS."""
+"""Kernels that sum up: reductions, matrix products, soft maxima. Sums are float64, in a fixed order, without BLAS."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ def _log_sum_exp(data: Array, **how: Any) -> Any:
 _REDUCE: dict[str, Callable[..., Any]] = {
     "ReduceSum": np.sum, "ReduceProd": np.prod, "ReduceMax": np.max, "ReduceMin": np.min, "ReduceMean": np.mean,
     "ReduceSumSquare": lambda x, **how: np.sum(x * x, **how), "ReduceL1": lambda x, **how: np.sum(np.abs(x), **how),
-    "ReduceL2": lambda x, **how: np.sqrt(np.sum(x * x, **how)), "ReduceLogSum": lambda x, **how: np.log(np.sum(x, **how)),
+    "ReduceL2": lambda x, **how: np.sqrt(np.sum(x * x, **how)),
+    "ReduceLogSum": lambda x, **how: np.log(np.sum(x, **how)),
     "ReduceLogSumExp": _log_sum_exp,
 }  # fmt: skip
 

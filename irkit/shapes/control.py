@@ -25,6 +25,9 @@ class Engine(Protocol):
     def state(self, value: object) -> State:
         """Type and fact of a value."""
 
+    def skip(self, graph: Graph) -> None:
+        """Leave a body alone that never runs."""
+
     def sweep(self, graph: Graph, inputs: Sequence[State]) -> list[State]:
         """Infer a body whose inputs are so; returns what its outputs are."""
 
@@ -56,10 +59,12 @@ def merge(left: State, right: State) -> State:
 
 def infer_if(engine: Engine, node: Node) -> list[State]:
     """Outputs of an If: those of the branch taken where the condition is known, else what both have in common."""
-    branches = [engine.sweep(graph, ()) for graph in _graphs(node, "then_branch", "else_branch")]
+    then_branch, else_branch = _graphs(node, "then_branch", "else_branch")
     chosen = numbers_of(engine.state(node.inputs[0])[1])
     if chosen is not None and len(chosen) == 1:
-        return branches[0 if chosen[0] else 1]
+        engine.skip(else_branch if chosen[0] else then_branch)  # it need not even fit
+        return engine.sweep(then_branch if chosen[0] else else_branch, ())
+    branches = [engine.sweep(graph, ()) for graph in (then_branch, else_branch)]
     return [merge(yes, no) for yes, no in zip(*branches, strict=True)]
 
 

@@ -1,4 +1,4 @@
-"""Types of outputs: rules for operators whose output shape hangs on partly known values, and for the most frequent ones.
+"""Types of outputs: rules for operators whose output shape hangs on partly known values, and for frequent ones.
 
 onnx's own inference answers for everything else (`irkit.onnx.inference`). It sees constants only, not partly known
 vectors, and asking it costs some 50 microseconds a node.
@@ -6,6 +6,7 @@ vectors, and asking it costs some 50 microseconds a node.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
@@ -14,6 +15,7 @@ from irkit.kernels.indexing import shape_slice
 from irkit.kernels.moving import slice_of
 from irkit.shapes.facts import items_of, numbers_of
 from irkit.shapes.site import Conflict, Site, Unknown
+from irkit.tensor import Tensor
 from irkit.types import Dim, DType, Shape, TensorType, ValueType, format_shape
 
 Rule: TypeAlias = "Callable[[Site], Sequence[ValueType | None]]"
@@ -67,8 +69,8 @@ def broadcast(shapes: Sequence[Shape | None]) -> Shape | None:
 @_rule(
     "Relu", "LeakyRelu", "Sigmoid", "Tanh", "Exp", "Log", "Erf", "Sqrt", "Neg", "Abs", "Floor", "Ceil", "Round", "Sign",
     "Reciprocal", "Sin", "Cos", "Tan", "Asin", "Acos", "Atan", "Sinh", "Cosh", "Asinh", "Acosh", "Atanh", "Softplus",
-    "Softsign", "HardSwish", "HardSigmoid", "Elu", "Selu", "Celu", "Gelu", "Mish", "ThresholdedRelu", "Clip", "Identity",
-    "Not", "BitwiseNot", "LRN", "InstanceNormalization", "GroupNormalization", "MeanVarianceNormalization",
+    "Softsign", "HardSwish", "HardSigmoid", "Elu", "Selu", "Celu", "Gelu", "Mish", "ThresholdedRelu", "Clip",
+    "Identity", "Not", "BitwiseNot", "LRN", "InstanceNormalization", "GroupNormalization", "MeanVarianceNormalization",
     "LpNormalization", "Hardmax", "Swish", "CumSum", "Trilu", "Bernoulli", "ReverseSequence",
 )  # fmt: skip
 def _same(site: Site) -> list[ValueType | None]:
@@ -109,7 +111,9 @@ def _tested(site: Site) -> list[ValueType | None]:
 _TO_BOOL = frozenset({"Equal", "Less", "Greater", "GreaterOrEqual", "LessOrEqual", "And", "Or", "Xor"})
 
 
-@_rule("Add", "Sub", "Mul", "Div", "Pow", "Mod", "PRelu", "BitwiseAnd", "BitwiseOr", "BitwiseXor", "BitShift", *_TO_BOOL)
+@_rule(
+    "Add", "Sub", "Mul", "Div", "Pow", "Mod", "PRelu", "BitwiseAnd", "BitwiseOr", "BitwiseXor", "BitShift", *_TO_BOOL
+)  # fmt: skip
 def _binary(site: Site) -> list[ValueType | None]:
     if len(site.types) != 2:
         raise Unknown
@@ -315,3 +319,26 @@ def _resize(site: Site) -> list[ValueType | None]:
 
 def _number(item: Dim) -> int | None:
     return item if isinstance(item, int) else None
+
+
+@_rule("Range")
+def _range(site: Site) -> list[ValueType | None]:
+    """Vectors of one element do for the scalars, as in ONNX Runtime; onnx refuses them."""
+    facts = [site.fact(index) for index in range(3)]
+    if not all(isinstance(fact, Tensor) and fact.size == 1 and fact.dtype.is_native for fact in facts):
+        return [TensorType(site.dtype(0), (None,))]
+    start, limit, delta = (fact.item() for fact in facts if isinstance(fact, Tensor))
+    if delta == 0:
+        raise Conflict("a step of 0")
+    return [TensorType(site.dtype(0), (max(math.ceil((limit - start) / delta), 0),))]
+
+
+@_rule("STFT")
+def _stft(site: Site) -> list[ValueType | None]:
+    """Here, onnx takes two-sided frequencies for granted where the window is a constant."""
+    signal, window = site.shape(0), site.shape(2) if site.given(2) else None
+    step, length = numbers_of(site.fact(1)), numbers_of(site.fact(3)) if site.given(3) else window
+    if signal is None or not step or not length or not isinstance(length[0], int) or not isinstance(signal[1], int):
+        return [TensorType(site.dtype(0), (signal[0] if signal else None, None, None, 2))]
+    bins = length[0] // 2 + 1 if site.attr("onesided") else length[0]
+    return [TensorType(site.dtype(0), (signal[0], (signal[1] - length[0]) // step[0] + 1, bins, 2))]

@@ -33,7 +33,10 @@ class Site:
         self.defaults = defaults
 
     def attr(self, name: str) -> Any:
-        """Value of an attribute or its schema's default; None where there is neither. Raises `Unknown` for a reference."""
+        """Value of an attribute or its schema's default; None where there is neither.
+
+        Raises `Unknown` where it refers to an attribute of the enclosing function.
+        """
         found = self.node.attrs.get(name)
         if found is not None:
             if found.ref:
