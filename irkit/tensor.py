@@ -295,9 +295,13 @@ def from_bytes(dtype: DType, shape: Sequence[int], data: bytes) -> Tensor:
 
 
 def unpack(data: Array, dtype: DType, count: int) -> Array:
-    """The `count` elements of a packed 4- or 2-bit tensor (uint8, lowest bits first), one an item in its carrier."""
+    """The `count` elements of a packed 2-, 4- or 6-bit tensor (uint8, lowest bits first), each in its carrier."""
     import numpy as np
 
+    if dtype.bits == 6:  # an element may straddle two bytes
+        bits = np.unpackbits(data, bitorder="little")[: 6 * count].reshape(count, 6)
+        six: Array = np.packbits(bits, axis=1, bitorder="little").reshape(-1)
+        return six
     per_byte = 8 // dtype.bits
     shifts = np.arange(per_byte, dtype=np.uint8) * np.uint8(dtype.bits)
     flat: Array = ((data[:, None] >> shifts) & np.uint8((1 << dtype.bits) - 1)).reshape(-1)[:count]
@@ -311,8 +315,11 @@ def pack(array: Array, dtype: DType) -> Array:
     """The reverse of `unpack`: uint8, padded with zero bits."""
     import numpy as np
 
+    flat = np.ascontiguousarray(array).reshape(-1).view(np.uint8) & np.uint8((1 << dtype.bits) - 1)
+    if dtype.bits == 6:
+        bits = np.unpackbits(flat[:, None], axis=1, count=6, bitorder="little")
+        return np.packbits(bits.reshape(-1), bitorder="little")
     per_byte = 8 // dtype.bits
-    flat = array.reshape(-1).view(np.uint8) & np.uint8((1 << dtype.bits) - 1)
     padded = np.zeros(-(-flat.size // per_byte) * per_byte, np.uint8)
     padded[: flat.size] = flat
     shifts = np.arange(per_byte, dtype=np.uint8) * np.uint8(dtype.bits)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class DType(enum.IntEnum):
     """Element type of a tensor. The number is that of ONNX's `TensorProto.DataType`.
 
-    Types that numpy does not know (bfloat16, float8, 4- and 2-bit) are handled as bit patterns in an unsigned
+    Types that numpy does not know (bfloat16, float8, 6-, 4- and 2-bit) are handled as bit patterns in an unsigned
     (or, for int4 and int2, signed) carrier type; see `DType.numpy`.
     """
 
@@ -48,6 +48,8 @@ class DType(enum.IntEnum):
     FLOAT8E8M0 = 24
     UINT2 = 25
     INT2 = 26
+    FLOAT6E2M3 = 27
+    FLOAT6E3M2 = 28
 
     @property
     def label(self) -> str:
@@ -108,18 +110,21 @@ _BITS = {
     DType.COMPLEX64: 64, DType.COMPLEX128: 128,
     DType.FLOAT8E4M3FN: 8, DType.FLOAT8E4M3FNUZ: 8, DType.FLOAT8E5M2: 8, DType.FLOAT8E5M2FNUZ: 8, DType.FLOAT8E8M0: 8,
     DType.UINT4: 4, DType.INT4: 4, DType.FLOAT4E2M1: 4, DType.UINT2: 2, DType.INT2: 2,
+    DType.FLOAT6E2M3: 6, DType.FLOAT6E3M2: 6,
 }  # fmt: skip
 
 _NATIVE = frozenset({
-    DType.BOOL, DType.UINT8, DType.INT8, DType.UINT16, DType.INT16, DType.UINT32, DType.INT32, DType.UINT64, DType.INT64,
+    DType.BOOL, DType.UINT8, DType.INT8, DType.UINT16, DType.INT16, DType.UINT32, DType.INT32,
+    DType.UINT64, DType.INT64,
     DType.FLOAT16, DType.FLOAT32, DType.FLOAT64, DType.COMPLEX64, DType.COMPLEX128,
 })  # fmt: skip
 
 _CARRIER = {
     DType.UNDEFINED: "uint8", DType.STRING: "object", DType.BFLOAT16: "uint16",
-    DType.FLOAT8E4M3FN: "uint8", DType.FLOAT8E4M3FNUZ: "uint8", DType.FLOAT8E5M2: "uint8", DType.FLOAT8E5M2FNUZ: "uint8",
-    DType.FLOAT8E8M0: "uint8", DType.FLOAT4E2M1: "uint8",
+    DType.FLOAT8E4M3FN: "uint8", DType.FLOAT8E4M3FNUZ: "uint8", DType.FLOAT8E5M2: "uint8",
+    DType.FLOAT8E5M2FNUZ: "uint8", DType.FLOAT8E8M0: "uint8", DType.FLOAT4E2M1: "uint8",
     DType.UINT4: "uint8", DType.INT4: "int8", DType.UINT2: "uint8", DType.INT2: "int8",
+    DType.FLOAT6E2M3: "uint8", DType.FLOAT6E3M2: "uint8",
 }  # fmt: skip
 
 _NUMPY = {dtype: _CARRIER.get(dtype, dtype.label) for dtype in DType}

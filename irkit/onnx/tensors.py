@@ -65,6 +65,9 @@ _FIELD_OF = {
 }  # fmt: skip
 """The typed field of each element type; int32_data for all others."""
 
+_PACKED_IN_INT32 = (2, 4)
+"""Widths of which int32_data holds a packed byte an item; of others it holds one element."""
+
 
 def decode_tensor(data: Buffer, start: int, end: int, origin: Origin) -> tuple[str, Tensor]:
     """Name and tensor of a TensorProto. Raises `ModelError` where its data is missing or of the wrong size."""
@@ -168,7 +171,7 @@ def _check_count(data: Buffer, found: _Scan, dtype: DType, shape: tuple[int, ...
     else:
         packed = [data[item.value : item.end] for item in typed if item.tag & 7 == BYTES]
         held = len(typed) - len(packed) + sum(len(part.translate(None, _CONTINUED)) for part in packed)
-        needed = math.prod(shape) if dtype.bits >= 8 else _nbytes(shape, dtype)
+        needed = _nbytes(shape, dtype) if dtype.bits in _PACKED_IN_INT32 else math.prod(shape)
     if held != needed:
         what = {_FLOAT: "bytes", _DOUBLE: "bytes", _STRING: "strings"}.get(number, "numbers")
         raise ModelError(_size_message(found, dtype, shape, f"{held} {what}"))
@@ -202,7 +205,7 @@ def _typed(data: Buffer, typed: list[Field], dtype: DType, shape: tuple[int, ...
     values = np.concatenate([np.empty(0, np.uint64), *_varints(data, typed)])
     if dtype == DType.BOOL:
         return values.astype(np.bool_)
-    if dtype.bits < 8:
+    if dtype.bits in _PACKED_IN_INT32:
         return unpack(values.astype(np.uint8), dtype, math.prod(shape))
     return values.astype(np.dtype(f"u{dtype.numpy.itemsize}")).view(dtype.numpy)
 
