@@ -162,8 +162,8 @@ def _special_positions(before: Array, after: Array) -> str | None:
 
 
 def _channel_axes(rank: int) -> list[int | None]:
-    """None stands for the array as a whole."""
-    return [None, *dict.fromkeys(axis for axis in (1, rank - 1) if rank >= 2)]
+    """The axes to look along; None stands for the array as a whole."""
+    return [*dict.fromkeys(axis for axis in (1, rank - 1) if rank >= 2), None]
 
 
 @dataclass(frozen=True)
@@ -218,8 +218,10 @@ class _Channels:
         """The worst of the wrong channels."""
         import numpy as np
 
-        shares = np.where(self._wrong(rtol), self.error / self.scale, 0)
+        wrong = self._wrong(rtol)
+        shares = np.where(wrong, self.error / self.scale, 0)
         worst = int(np.argmax(shares))
-        place = "" if axis is None else f" in channel {worst} of axis {axis}"
+        count = f"{np.count_nonzero(wrong)} of {wrong.size} channels of axis {axis} are wrong"
+        place = "" if axis is None else f" in channel {worst}; {count}"
         allowed = float(self._allowed(rtol)[worst] / self.scale[worst])
-        return f"off by {shares[worst]:.1e} of its scale{place} ({allowed:.0e} is allowed)"
+        return f"off by {shares[worst]:.1e} of its scale, where {allowed:.0e} is allowed,{place}".rstrip(",")

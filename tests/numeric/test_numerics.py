@@ -29,18 +29,18 @@ def test_rounding_noise_is_the_same_and_its_size_is_told() -> None:
     assert 0 < found.error < 1e-5
 
 
-@pytest.mark.parametrize("index", [(0, 3), (slice(None), slice(None), slice(None), 2)], ids=["axis 1", "last axis"])
+@pytest.mark.parametrize("index", [(0, 3), (..., 2)], ids=["axis 1", "last axis"])
 def test_one_scaled_channel_is_seen(index: object) -> None:
     found = compare(IMAGE, changed(IMAGE, index, 0.9))
     assert found.verdict is Verdict.DIFFERENT
-    assert "channel" in found.reason or "scale" in found.reason
+    assert "channels of axis" in found.reason
 
 
 def test_one_wrong_channel_of_small_amplitude_is_seen() -> None:
     quiet = changed(IMAGE, (0, 5), 1e-4)
     found = compare(quiet, changed(quiet, (0, 5), 0.9))
     assert found.verdict is Verdict.DIFFERENT
-    assert "channel 5 of axis 1" in found.reason
+    assert "in channel 5; 1 of 8 channels of axis 1" in found.reason
     assert found.error < 1e-4  # the whole array alone would have let it pass
 
 
