@@ -173,5 +173,5 @@ def _swallowed(inference: Inference, node: Node, symbol: str, before: Mapping[Va
     for item in node.outputs:
         shape = inference.shape_of(item)
         if reads and (shape is None or symbol not in shape):
-            return f"it does not pass node `{node.name}` ({node.op}), which gives {format_shape(before.get(item))}"
+            return f"it does not pass `{item.name}` ({node.op}), which gives {format_shape(before.get(item))}"
     return ""

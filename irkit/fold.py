@@ -59,12 +59,15 @@ def is_elementwise(node: Node) -> bool:
     return kernel is not None and kernel.elementwise
 
 
-def evaluate(node: Node, inputs: Sequence[Tensor | None]) -> list[Tensor] | None:
+def evaluate(
+    node: Node, inputs: Sequence[Tensor | None], types: Sequence[ValueType | None] | None = None
+) -> list[Tensor] | None:
     """The outputs of a node for constant inputs, or None where irkit leaves that to the runtime.
 
     Args:
         node: of ONNX's own domain, in a graph of a model (whose operator set it is read in).
         inputs: one for each of the node's inputs; None where it is left out, or not among its `data_slots`.
+        types: of the outputs, where known; those of its values unless given.
 
     Uniform inputs give uniform outputs (`Tensor.splat`) where the operator allows it, whatever the size. None stands
     for operators irkit does not compute, for inputs on which runtimes differ (NaN in Max, a float beyond an integer's
@@ -74,12 +77,14 @@ def evaluate(node: Node, inputs: Sequence[Tensor | None]) -> list[Tensor] | None
     if kernel is None or any(slot >= len(inputs) or inputs[slot] is None for slot in data_slots(node)):
         return None
     call = Call(node, inputs)
+    if types is None:
+        types = [value.type for value in node.outputs]
     try:
         with np.errstate(all="ignore"):
-            uniform = _uniform(call, kernel)
+            uniform = _uniform(call, kernel, types)
             if uniform is not None:
                 return uniform
-            if node.op != "ConstantOfShape" and _elements(call) > MOST_ELEMENTS:
+            if node.op != "ConstantOfShape" and _elements(call, types) > MOST_ELEMENTS:
                 return None
             return list(kernel.run(call))
     except (CannotEvaluate, ArithmeticError, AssertionError, IndexError, TypeError, ValueError, KeyError, MemoryError):
@@ -92,22 +97,21 @@ def _kernel(node: Node) -> Kernel | None:
     return KERNELS.get(node.op)
 
 
-def _elements(call: Call) -> int:
+def _elements(call: Call, types: Sequence[ValueType | None]) -> int:
     """How many elements the node reads and, as far as its types tell, makes."""
     sizes = [tensor.size for tensor in call.inputs if tensor is not None]
-    for value in call.node.outputs:
-        shape = value.shape
-        if shape is not None:
-            sizes.append(math.prod(dim for dim in shape if isinstance(dim, int)))
+    for kind in types:
+        if isinstance(kind, TensorType) and kind.shape is not None:
+            sizes.append(math.prod(dim for dim in kind.shape if isinstance(dim, int)))
     return max(sizes, default=0)
 
 
-def _uniform(call: Call, kernel: Kernel) -> list[Tensor] | None:
+def _uniform(call: Call, kernel: Kernel, types: Sequence[ValueType | None]) -> list[Tensor] | None:
     """The outputs as splats, where the inputs are splats and the operator keeps that."""
     if kernel.elementwise:
         return _uniform_elementwise(call, kernel)
     if kernel.data is not None:
-        return _uniform_moved(call, kernel.data)
+        return _uniform_moved(call, kernel.data, types)
     return None
 
 
@@ -127,14 +131,16 @@ def _scalar(tensor: Tensor) -> Tensor:
     return Tensor.of(tensor.numpy()[(0,) * tensor.rank].copy() if tensor.rank else tensor.numpy(), tensor.dtype)
 
 
-def _uniform_moved(call: Call, slots: tuple[int, ...]) -> list[Tensor] | None:
+def _uniform_moved(
+    call: Call, slots: tuple[int, ...], types: Sequence[ValueType | None]
+) -> list[Tensor] | None:
     data = [call.tensor(slot) for slot in slots or range(len(call.inputs))]
     sizes = [tensor.size for tensor in data]
     if not all(tensor.is_splat or tensor.size == 1 for tensor in data) or min(sizes) == 0:
         return None
     if data[0].dtype == DType.STRING or len({tensor.numpy().flat[0].tobytes() for tensor in data}) > 1:
         return None
-    shapes = [_static_shape(value.type) for value in call.node.outputs]
+    shapes = [_static_shape(kind) for kind in types]
     if None in shapes:
         return None
     if max(math.prod(shape) for shape in shapes if shape is not None) <= _SMALL and not any(t.is_splat for t in data):

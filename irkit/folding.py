@@ -12,6 +12,7 @@ from irkit.inlining import inline_branch
 from irkit.ir import Graph, Node
 from irkit.model import Model
 from irkit.pass_base import Context
+from irkit.shapes.facts import MOST_DIMS
 from irkit.tensor import Tensor
 from irkit.types import DType, TensorType
 
@@ -119,14 +120,19 @@ def graphs_of(graph: Graph) -> Iterator[Graph]:
 def known_outputs(node: Node, inference: Inference) -> list[Tensor] | None:
     """The outputs of a node of shape arithmetic, where inference knows them all; None for any other node.
 
-    Floats count only where they are exact, as in the scales of a Resize that are computed from sizes.
+    Floats count only where they are exact, and few: the scales of a Resize are computed from sizes.
     """
     if node.domain or node.op == "Constant" or node.subgraphs or not node.outputs:
         return None
     tensors = []
     for value in node.outputs:
         tensor = inference.known(value)
-        if tensor is None or not (tensor.dtype.is_integer or tensor.dtype == DType.BOOL or fold.is_exact(node)):
+        if tensor is None or not (tensor.dtype.is_integer or tensor.dtype == DType.BOOL or _is_factor(node, tensor)):
             return None
         tensors.append(tensor)
     return tensors if ops.is_deterministic(node) else None
+
+
+def _is_factor(node: Node, tensor: Tensor) -> bool:
+    """Whether a float result is such as shapes are multiplied with."""
+    return tensor.rank <= 1 and tensor.size <= MOST_DIMS and fold.is_exact(node)

@@ -154,18 +154,18 @@ class Inference:
                             queued.add(user)
                             heapq.heappush(heap, (self._place(user), id(user), user))
 
-    def specialise_outputs(self) -> list[tuple[Value, TensorType, TensorType]]:
+    def specialise_outputs(self, *, redeclare: bool = False) -> list[tuple[Value, TensorType, TensorType]]:
         """Write what inference knows into the declared shapes of the main graph's outputs.
 
-        Only dimensions that are not declared as numbers change; a declaration that contradicts stays. Returns (output,
-        type before, type after) of each that changed.
+        Only dimensions that are not declared as numbers change, unless `redeclare` says that declared numbers are
+        outdated. Returns (output, type before, type after) of each that changed.
         """
         self.update()
         changed = []
         for value in self._live_model().graph.outputs:
             declared, found = value.type, self._types.get(value)
             if isinstance(declared, TensorType) and isinstance(found, TensorType):
-                better = TensorType(declared.dtype, specialised(declared.shape, found.shape))
+                better = TensorType(declared.dtype, specialised(declared.shape, found.shape, redeclare))
                 if better != declared:
                     self._set_type(value, better)
                     changed.append((value, declared, better))
@@ -416,7 +416,7 @@ def _computed(site: Site, outputs: Sequence[ValueType | None]) -> list[Fact | No
     none: list[Fact | None] = [None] * len(outputs)
     if not all(_is_small(type) for type in outputs[:1]) or ops.is_random(site.node):
         return none
-    found = fold.evaluate(site.node, [fact if isinstance(fact, Tensor) else None for fact in site.facts])
+    found = fold.evaluate(site.node, [fact if isinstance(fact, Tensor) else None for fact in site.facts], outputs)
     if found is None or any(tensor.size > MOST_ELEMENTS for tensor in found):
         return none
     return [*found, *none[len(found) :]]

@@ -79,7 +79,7 @@ def inline_branch(node: Node, branch: Graph) -> list[Node]:
     copier = _Copier(model, node, {}, {})
     for value in branch.initializers.values():
         assert value.initializer is not None
-        copier.values[value] = graph.add_initializer(copier.value_name(value), value.initializer)
+        copier.values[value] = graph.add_initializer(f"{copier.prefix}{value.name}", value.initializer)
     copies = [graph.insert(copier.node(inner), before=node) for inner in branch]
     outputs = [copier.values.get(value, value) for value in branch.outputs]
     return [*copies, *replace_node(node, outputs[: len(node.outputs)], copies)]

@@ -43,7 +43,8 @@ class StaticShapes(irkit.Pass):
         while irkit.fold_shape_arithmetic(model, context) + _fix_targets(model, context):
             inference.update()
         with context.rewriting(model, "specialise outputs") as allowed:
-            for value, old, new in inference.specialise_outputs() if allowed else ():
+            redeclare = any(isinstance(frozen.old, int) for frozen in bindings.frozen)
+            for value, old, new in inference.specialise_outputs(redeclare=redeclare) if allowed else ():
                 context.note(f"output {value.name}: {old} is now {new}")
         _tell_inputs(model, context, self.batch)
         _tell_nodes(model, context, inference)
@@ -71,7 +72,8 @@ def _freeze(model: irkit.Model, context: irkit.Context, bindings: irkit.Bindings
     inference.update()
     for problem in inference.problems:
         if problem.node not in wrong and not problem.declared:
-            text = f"it does not take the shapes that the inputs were to get: {problem.message}"
+            where = f"`{problem.node.output.name}` ({problem.node.op})"
+            text = f"{where} does not take the shapes that the inputs were to get: {problem.message}"
             context.find("IRK014", "shape-conflict", text, problem.node, advice="give other sizes by --bind or --shape")
             model.journal.undo_to(mark)
             inference.update()

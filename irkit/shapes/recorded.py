@@ -35,11 +35,11 @@ def fits(declared: TensorType, found: TensorType) -> bool:
     return all(a == b or not (isinstance(a, int) and isinstance(b, int)) for a, b in pairs)
 
 
-def specialised(declared: Shape | None, found: Shape | None) -> Shape | None:
-    """A declared shape with the numbers that inference found in the place of what is no number."""
+def specialised(declared: Shape | None, found: Shape | None, redeclare: bool = False) -> Shape | None:
+    """A declared shape with the numbers that inference found in the place of what is no number, or of all."""
     if declared is None or found is None:
         return declared if found is None else found
     if len(declared) != len(found):
         return declared
     pairs = zip(declared, found, strict=True)
-    return tuple([b if isinstance(b, int) and not isinstance(a, int) else a for a, b in pairs])
+    return tuple([b if isinstance(b, int) and (redeclare or not isinstance(a, int)) else a for a, b in pairs])
