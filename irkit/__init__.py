@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from irkit.bundle import write_bundle as write_bundle
     from irkit.channels.apply import apply_plan as apply_plan
     from irkit.channels.cost import Cost as Cost, layer_costs as layer_costs, total_cost as total_cost
-    from irkit.channels.plan import Exclude as Exclude, Plan as Plan, plan_channels as plan_channels
+    from irkit.channels.plan import Plan as Plan, plan_channels as plan_channels
     from irkit.compiler import OptimizeResult as OptimizeResult, lint as lint, optimize as optimize
     from irkit.diagnostics import Finding as Finding, Location as Location, Report as Report, Severity as Severity
     from irkit.elementwise import Region as Region, is_elementwise as is_elementwise, regions as regions
@@ -144,7 +144,7 @@ _MODULES = {
     "bundle": ["write_bundle"],
     "channels.apply": ["apply_plan"],
     "channels.cost": ["Cost", "layer_costs", "total_cost"],
-    "channels.plan": ["Exclude", "Plan", "plan_channels"],
+    "channels.plan": ["Plan", "plan_channels"],
     "compiler": ["OptimizeResult", "lint", "optimize"],
     "diagnostics": ["Finding", "Location", "Report", "Severity"],
     "elementwise": ["Region", "is_elementwise", "regions"],

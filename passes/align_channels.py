@@ -13,7 +13,7 @@ That channels should be multiples of 8 is a convention of users and common advic
 """
 
 import fnmatch
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import irkit
 
@@ -66,7 +66,7 @@ class AlignChannels(irkit.Pass):
             return
         _tell(context, before, after)
 
-    def _reason(self, multiple: int) -> irkit.Exclude:
+    def _reason(self, multiple: int) -> Callable[[irkit.Node, int], str | None]:
         def reason(node: irkit.Node, channels: int) -> str | None:
             growth = -(-channels // multiple) * multiple / channels
             if self.max_growth and growth > self.max_growth:

@@ -14,6 +14,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 
@@ -23,7 +24,7 @@ from irkit.channels.steps import Axis, Bundle, Classes, ConflictError, Flow, Lan
 from irkit.channels.trace import BROKEN, Content, Trace
 from irkit.ir import Graph, Node, Value
 
-Exclude = Callable[[Node, int], "str | None"]
+Exclude: TypeAlias = "Callable[[Node, int], str | None]"
 """Why a layer with that many channels is to be left alone, or None."""
 
 
