@@ -13,8 +13,9 @@ from irkit.errors import GraphError
 
 if TYPE_CHECKING:
     from irkit.attributes import Attr
-    from irkit.ir import Graph, Node, Value
+    from irkit.graph import Graph
     from irkit.journal import Apply
+    from irkit.node import Node, Value
 
 
 def edit(graph: Graph | None, kind: str, apply: Apply, target: Any, old: Any, new: Any) -> None:
@@ -27,6 +28,7 @@ def edit(graph: Graph | None, kind: str, apply: Apply, target: Any, old: Any, ne
 
 
 def value_name(value: Value, name: str) -> None:
+    """Rename the value, in the tables of its graph too."""
     graph = value.graph
     if graph is not None:
         graph._values.pop(value.name, None)
@@ -39,10 +41,12 @@ def value_name(value: Value, name: str) -> None:
 
 
 def value_type(value: Value, type: Any) -> None:
+    """Set the type of the value."""
     value._type = type
 
 
 def value_data(value: Value, data: Any) -> None:
+    """Set the stored data of the value."""
     value._constant = data
 
 
@@ -61,6 +65,7 @@ def stored(value: Value, graph: Graph | None) -> None:
 
 
 def graph_inputs(graph: Graph, inputs: tuple[Value, ...]) -> None:
+    """Set the inputs of the graph; values that are no longer inputs leave it."""
     for value in graph._inputs:
         if not value.is_initializer:
             graph._values.pop(value.name, None)
@@ -73,32 +78,38 @@ def graph_inputs(graph: Graph, inputs: tuple[Value, ...]) -> None:
 
 
 def graph_outputs(graph: Graph, outputs: tuple[Value, ...]) -> None:
+    """Set the outputs of the graph."""
     count_outputs(graph, -1)
     graph._outputs = outputs
     count_outputs(graph, 1)
 
 
 def count_outputs(graph: Graph, sign: int) -> None:
+    """Count the outputs of the graph at their values, or stop to."""
     if graph._live:
         for value in graph._outputs:
             value._output_count += sign
 
 
 def node_op(node: Node, state: tuple[str, str]) -> None:
+    """Set operator and domain of the node."""
     node._op, node._domain = state
     for value in node._outputs:
         value._constant = None
 
 
 def node_name(node: Node, name: str) -> None:
+    """Rename the node."""
     node._name = name
 
 
 def node_extra(node: Node, extra: Any) -> None:
+    """Set what the node carries besides its computation."""
     node._extra = extra
 
 
 def node_origin(node: Node, origin: tuple[str, ...] | None) -> None:
+    """Set the source nodes the node stands for."""
     node._origin = origin
 
 
@@ -115,6 +126,7 @@ def node_attrs(node: Node, attrs: dict[str, Attr]) -> None:
 
 
 def node_inputs(node: Node, inputs: tuple[Value | None, ...]) -> None:
+    """Set what the node reads."""
     if node.graph is not None and node.graph._live:
         count_uses(node, -1)
         node._inputs = inputs
@@ -124,6 +136,7 @@ def node_inputs(node: Node, inputs: tuple[Value | None, ...]) -> None:
 
 
 def node_outputs(node: Node, outputs: tuple[Value, ...]) -> None:
+    """Set what the node makes."""
     graph = node.graph
     if graph is not None:
         for value in node._outputs:

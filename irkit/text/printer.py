@@ -42,7 +42,7 @@ def print_model(model: Model, *, weights: Weights = "hash", types: bool = True, 
     Args:
         model: what to print.
         weights: how larger tensors are printed; "elide" reads no weights, and the text does not parse back.
-        types: whether types of values inside of graphs are printed; those of inputs and outputs always are.
+        types: whether types of inner values are printed; those of the model's inputs and outputs always are.
         origins: whether the origins of nodes are printed where they are not just the node's own name.
     """
     return Printer(weights, types, origins).model(model)
@@ -148,9 +148,10 @@ class Printer:
         """A graph, line by line."""
         if head == "graph" and (name := self.graph_name(graph)) != "graph":
             head += f" {word(name)}"
-        inputs = ", ".join(self.typed(value) for value in graph.inputs)
+        signature = self.typed if self.types or graph.owner is None else self.ref
+        inputs = ", ".join(signature(value) for value in graph.inputs)
         outputs = ", ".join(
-            self.typed(value) if value.graph is graph and not value.is_graph_input else self.ref(value)
+            signature(value) if value.graph is graph and not value.is_graph_input else self.ref(value)
             for value in graph.outputs
         )
         tail += f" !doc {quote(graph.doc)}" if graph.doc else ""
