@@ -32,7 +32,7 @@ def _merge_constants(model: irkit.Model, context: irkit.Context, graph: irkit.Gr
     buckets: dict[Hashable, list[irkit.Value]] = {}
     for value in list(graph.initializers.values()):
         data = value.constant
-        if data is None or value.is_graph_output or value.info is not None:
+        if data is None or value.is_graph_output:
             continue
         bucket = buckets.setdefault((data.dtype, data.shape, _sample(data)), [])
         first = next((other for other in bucket if other.constant == data), None)

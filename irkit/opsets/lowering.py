@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import Any
 
 from irkit.ir import Value
@@ -155,13 +156,17 @@ def _numbers(step: Step, index: int) -> list[float] | None:
 
 
 def _proportional(step: Step, sizes: Sequence[float], where: Sequence[int], policy: str) -> list[float]:
+    """The sizes that a policy makes of those asked for. Refuses rounded ones, whose scale would be another."""
     shape = step.shape()
-    if shape is None or not is_static(shape):
+    if shape is None or not all(isinstance(dim, int) and dim for dim in shape):
         step.refuse("its size depends on the proportions of its input, which are not known")
     lengths = [dim for dim in shape if isinstance(dim, int)]
-    factors = [size / lengths[axis] for size, axis in zip(sizes, where, strict=True)]
+    factors = [Fraction(int(size), lengths[axis]) for size, axis in zip(sizes, where, strict=True)]
     factor = min(factors) if policy == "not_larger" else max(factors)
-    return [int(factor * lengths[axis] + 0.5) for axis in where]
+    scaled = [factor * lengths[axis] for axis in where]
+    if any(length.denominator != 1 for length in scaled):
+        step.refuse(f"its lengths are rounded to keep their proportions ({policy})")
+    return [int(length) for length in scaled]
 
 
 def _give_all_axes(
