@@ -51,14 +51,14 @@ class AlignChannels(irkit.Pass):
         with context.rewriting(model, "align-channels") as allowed:
             if not allowed:
                 return
-            irkit.apply_plan(graph, plan)
+            irkit.apply_plan(plan)
         after = irkit.layer_costs(graph)
         limit = _fact(context, "single_context_parameters")
         old, new = irkit.total_cost(before), irkit.total_cost(after)
         if limit and old.parameters <= limit < new.parameters and not self.force:
             model.journal.undo_to(mark)
             context.find(
-                "IRK031", "padding-leaves-single-context",
+                "IRK040", "padding-leaves-single-context",
                 f"channels are not aligned: {old.parameters:,} parameters would become {new.parameters:,}, over the"
                 f" {limit:,} that are known to fit one context, and several contexts cost several times the speed",
                 severity=irkit.Severity.WARNING, advice="align it all the same with align-channels{force=true}",
@@ -99,7 +99,7 @@ def _tell(context: irkit.Context, before: Mapping[str, irkit.Cost], after: Mappi
     context.note(f"in total: {text}")
     if new.macs > 1.3 * old.macs or new.weight_bytes > 1.3 * old.weight_bytes:
         context.find(
-            "IRK032", "padding-is-costly", f"aligning channels costs much: {text}",
+            "IRK041", "padding-is-costly", f"aligning channels costs much: {text}",
             severity=irkit.Severity.WARNING,
             advice="limit it with align-channels{max_growth=1.3}, or --skip align-channels",
         )  # fmt: skip

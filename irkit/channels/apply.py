@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -11,15 +11,21 @@ from irkit import source
 from irkit.channels.plan import Plan
 from irkit.channels.steps import Lanes
 from irkit.channels.trace import PadConstant, PadGrouped, SetBounds, SetSizes
-from irkit.ir import Graph, Node, Value
+from irkit.ir import Node, Value
 from irkit.tensor import Tensor
 from irkit.types import TensorType
 
-Padding = tuple[int, "Lanes", float]
+Array: TypeAlias = "np.ndarray[Any, np.dtype[Any]]"
+
+Padding: TypeAlias = "tuple[int, Lanes, float]"
 """(axis, layout, fill)"""
 
 
-def apply_plan(graph: Graph, plan: Plan) -> None:
+_PIECE = 16
+"""Lanes that are laid out in one go."""
+
+
+def apply_plan(plan: Plan) -> None:
     """Make every edit of the plan; constants that nothing reads any more are removed."""
     made: dict[object, Value] = {}
     pads: dict[tuple[Node, int], list[Padding]] = {}
@@ -40,7 +46,6 @@ def apply_plan(graph: Graph, plan: Plan) -> None:
         if isinstance(owner, Value) and isinstance(owner.type, TensorType) and owner.type.shape is not None:
             shape = (*owner.type.shape[:axis], size, *owner.type.shape[axis + 1 :])
             owner.type = TensorType(owner.type.dtype, shape)
-    del graph
 
 
 def padded(data: Tensor, paddings: Sequence[Padding]) -> Tensor:
@@ -50,22 +55,26 @@ def padded(data: Tensor, paddings: Sequence[Padding]) -> Tensor:
         for axis, layout, _ in paddings:
             shape[axis] = len(layout)
         return Tensor.splat(data.splat_value, shape, data.dtype)
-    array: np.ndarray[Any, np.dtype[Any]] = data.numpy()
-    for axis, layout, fill in paddings:
-        shape = list(array.shape)
-        shape[axis] = len(layout)
-        grown = source.empty(tuple(shape), array.dtype)
-        grown.fill(fill)
-        rows: list[Any] = [slice(None)] * array.ndim
-        places = np.flatnonzero(layout >= 0)
-        for start in range(0, len(places), 64):  # in pieces, so that no copy of a large array is made on the heap
-            part = places[start : start + 64]
-            rows[axis] = part
-            taken = list(rows)
-            taken[axis] = layout[part]
-            grown[tuple(rows)] = array[tuple(taken)]
-        array = grown
-    return Tensor.of(array, data.dtype)
+    (axis, layout, fill), *others = paddings
+    array = data.numpy()
+    shape = list(array.shape)
+    for other, lanes, _ in paddings:
+        shape[other] = len(lanes)
+    grown = source.empty(tuple(shape), array.dtype)
+    for start in range(0, len(layout), _PIECE):  # so that no copy of a large array is made on the heap
+        piece = _grown(array, axis, layout[start : start + _PIECE], fill)
+        for padding in others:
+            piece = _grown(piece, *padding)
+        grown[(slice(None),) * axis + (slice(start, start + _PIECE),)] = piece
+    grown.flags.writeable = False  # it is in the scratch file already where it is large
+    return Tensor.of(grown, data.dtype)
+
+
+def _grown(array: Array, axis: int, layout: Lanes, fill: float) -> Array:
+    grown = np.full((*array.shape[:axis], len(layout), *array.shape[axis + 1 :]), fill, array.dtype)
+    real = layout >= 0
+    grown[(slice(None),) * axis + (real,)] = array.take(layout[real], axis)
+    return grown
 
 
 def _pad_constant(node: Node, slot: int, paddings: list[Padding], made: dict[object, Value]) -> None:
@@ -114,6 +123,7 @@ def _pad_grouped(edit: PadGrouped, plan: Plan) -> None:
         at_rows, at_columns = (np.flatnonzero(side[group] >= 0) for side in (row_side, column_side))
         taken = array[group][np.ix_(row_side[group][at_rows], column_side[group][at_columns])]
         grown[group][np.ix_(at_rows, at_columns)] = taken
+    grown.flags.writeable = False
     tensor = Tensor.of(grown.reshape(groups * shape[1], shape[2], *kernel), data.dtype)
     _replace(edit.node, 1, edit.node.graph.add_initializer(f"{value.name}_padded", tensor))
 
