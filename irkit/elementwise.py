@@ -28,12 +28,14 @@ _CASTS = ("Cast", "CastLike", "Identity")
 class Region:
     """Elementwise nodes that compute `output` of nothing but `x` and uniform constants.
 
-    Attributes: `nodes` are in an order in which each comes before what it reads, the one that makes `output` first.
+    Attributes: `nodes` are in an order in which each comes before what it reads, the one that makes `output` first;
+    `joins` tells that some node reads two values that depend on `x`, so that it is no mere chain.
     """
 
     x: Value
     output: Value
     nodes: tuple[Node, ...]
+    joins: bool
 
     @property
     def keeps_type(self) -> bool:
@@ -68,6 +70,7 @@ def regions(root: Node, limit: int = 24) -> Iterator[Region]:
             if source in readers:
                 readers[source] += 1
     taken: list[Node] = []
+    joins = False
     frontier = {root.output}
     ready = [root]
     while ready:
@@ -75,6 +78,7 @@ def regions(root: Node, limit: int = 24) -> Iterator[Region]:
         taken.append(node)
         frontier.discard(node.output)
         inputs = _variables(node)
+        joins = joins or len(inputs) > 1
         frontier.update(inputs)
         for source in {value.producer: None for value in inputs}:
             if source in readers:
@@ -82,7 +86,7 @@ def regions(root: Node, limit: int = 24) -> Iterator[Region]:
                 if not readers[source]:
                     ready.append(source)
         if len(frontier) == 1:
-            yield Region(next(iter(frontier)), root.output, tuple(taken))
+            yield Region(next(iter(frontier)), root.output, tuple(taken), joins)
 
 
 def is_elementwise(node: Node) -> bool:

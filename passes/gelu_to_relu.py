@@ -15,6 +15,7 @@ modules that the report lists, or accept the drift.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -28,8 +29,10 @@ _GRID = np.concatenate([np.linspace(-8.0, 8.0, 81), [-0.01, 0.013, 0.7, 1.37]])
 _TOLERANCE = 3e-4
 _HALF_TOLERANCE = 2e-3  # constants rounded to float16
 _HALF = {irkit.DType.FLOAT16, irkit.DType.BFLOAT16}
-_DEPTH = 6
-_ROOTS = 12
+_WHOLE = ("Gelu", "HardSwish")
+_DEPTH = 6  # steps from the core to the result
+_ROOTS = 12  # nodes that may be the result
+_CUTS = 3  # values the function may be one of
 
 
 def _sigmoid(x: Any) -> Any:
@@ -63,13 +66,16 @@ class ByFunction(irkit.Rule):
     def match(self, root: Node) -> Match | None:
         found = None
         for top in _below(root):
-            for region in irkit.regions(top):
-                if root in region.nodes and region.keeps_type and self.is_wanted(region):
-                    found = region  # casts that go with it come later
+            if found is None or (top.op == "Cast" and found.output in top.inputs):  # casts around it go with it
+                around = (region for region in irkit.regions(top) if root in region.nodes)
+                chosen = (region for region in itertools.islice(around, _CUTS) if self.is_wanted(region, root))
+                found = next(chosen, found)
         return None if found is None else Match((found.output,), found.nodes, {"x": found.x})
 
-    def is_wanted(self, region: irkit.Region) -> bool:
-        """Whether the region computes one of the functions."""
+    def is_wanted(self, region: irkit.Region, core: Node) -> bool:
+        """Whether the region computes one of the functions, which no mere chain of small operators does."""
+        if not region.keeps_type or not (region.joins or core.op in _WHOLE):
+            return False
         values = region.evaluate(_GRID)
         dtypes = {value.dtype for node in region.nodes for value in node.inputs if value is not None}
         tolerance = _HALF_TOLERANCE if dtypes & _HALF else _TOLERANCE
