@@ -56,34 +56,3 @@ class Case:
 
     def write(self, after: str) -> None:
         self.path.write_text(f"{self.before.rstrip()}\n\n----\n{after}", encoding="utf-8")
-
-
-def run_pass(item: Pass, model: Model) -> Context:
-    """Run one pass as the pipeline does, without its proof."""
-    inference = Inference.of(model)
-    inference.update()
-    context = Context(pass_name=item.name, update_types=inference.update)
-    item.run(model, context)
-    inference.update()
-    return context
-
-
-def different(before: Model, after: Model, seeds: tuple[int, ...] = (0, 1)) -> str:
-    """The first output that the models do not agree on, or ""."""
-    from irkit.executor import open_session
-    from irkit.inputs import draw, input_specs
-    from irkit.numerics import compare
-
-    shapes = {value.name: value.shape for value in after.graph.inputs if value.shape is not None}
-    sizes = {name: tuple(2 if not isinstance(dim, int) else dim for dim in shape) for name, shape in shapes.items()}
-    sessions = open_session(before), open_session(after)
-    for seed in seeds:
-        feeds = draw(input_specs(before, sizes), seed)
-        old, new = (session.run(feeds) for session in sessions)
-        if list(old) != list(new):
-            return f"outputs {list(old)} became {list(new)}"
-        for name in old:
-            found = compare(old[name], new[name])
-            if not found.same or found.error > 1e-5:
-                return f"output {name!r}: {found.reason or found.error}"
-    return ""

@@ -6,7 +6,8 @@ import pytest
 
 from irkit import Effect, print_model
 from irkit.verifier import verify
-from tests.golden.cases import FOLDER, Case, different, run_pass
+from tests.golden.cases import FOLDER, Case
+from tests.running import different, run_pass
 
 CASES = [Case.read(path) for path in sorted(FOLDER.glob("*/*.irkit"))]
 RUNNABLE = [case for case in CASES if "not run" not in case.header]
