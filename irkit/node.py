@@ -133,6 +133,11 @@ class Value:
         return sum(self._users.values()) + self._output_count
 
     @property
+    def is_used(self) -> bool:
+        """Whether anything reads it; `use_count` has to count."""
+        return bool(self._users) or self._output_count > 0
+
+    @property
     def is_graph_input(self) -> bool:
         """Whether the caller feeds it (or, for an initializer, may override it)."""
         return self.producer is None and self._graph is not None and self in self._graph._input_set

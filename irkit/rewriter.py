@@ -342,7 +342,7 @@ def _near(edit: Edit) -> Iterator[Node]:
             yield from (inner for graph in target.subgraphs for inner in graph.walk())
     inputs = [*target.inputs, *edit.old] if edit.kind == "inputs" else target.inputs
     for value in inputs:
-        if value is not None and value.producer is not None and value.use_count <= _FEW_READERS:
+        if value is not None and value.producer is not None and len(value.users) <= _FEW_READERS:
             yield value.producer
 
 

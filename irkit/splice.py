@@ -148,14 +148,14 @@ def _remove_dead(match: Match) -> None:
     """Remove the matched nodes nobody reads any more, and the constants only they read."""
     left = list(match.nodes)
     constants: dict[Value, None] = {}
-    while dead := [node for node in left if not any(value.use_count for value in node.outputs)]:
+    while dead := [node for node in left if not any(value.is_used for value in node.outputs)]:
         for node in dead:
             left.remove(node)
             assert node.graph is not None
             node.graph.remove(node)
             constants.update(dict.fromkeys(value for value in node.inputs if value is not None))
     for value in constants:
-        if value.use_count or value.graph is None:
+        if value.is_used or value.graph is None:
             continue
         if value.is_initializer and not value.is_graph_input:
             value.graph.remove_initializer(value)
