@@ -107,8 +107,8 @@ def optimize(
         accept_drift: names of passes whose drift is accepted.
         progress: is told of every step.
 
-    Raises a subclass of `InputError` for what the caller can mend, `MissingDependencyError` where a proof needs
-    ONNX Runtime among them.
+    Raises a subclass of `InputError` for what the caller can mend. Where ONNX Runtime is not installed, the proofs say
+    that they are not verified.
     """
     chip = _target(target)
     library = Library()

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from irkit.errors import ExecutionError
+from irkit.errors import ExecutionError, MissingDependencyError
 from irkit.executor import Session, open_session
 from irkit.inputs import draw, input_specs
 from irkit.model import Model
@@ -89,10 +89,7 @@ class Drift:
 
 
 def measure(model: Model, start: int, end: int, pass_name: str, effect: str, *, accepted: bool = False) -> Drift:
-    """Measure what the edits between two marks of the journal did to the outputs, on random inputs.
-
-    Raises `MissingDependencyError` where ONNX Runtime is not installed.
-    """
+    """Measure what the edits between two marks of the journal did to the outputs, on random inputs."""
     began = time.perf_counter()
     try:
         with at_mark(model.journal, end):
@@ -102,7 +99,7 @@ def measure(model: Model, start: int, end: int, pass_name: str, effect: str, *, 
             specs = input_specs(model, shapes)
             before = open_session(model)
         pairs = _run_both(before, after, [lambda seed=seed: draw(specs, seed) for seed in range(INPUTS)])
-    except ExecutionError as error:
+    except (ExecutionError, MissingDependencyError) as error:
         return Drift(pass_name, effect, reason=str(error), accepted=accepted)
     names = [name for name, value in pairs[0][0].items() if getattr(value, "dtype", None) is not None]
     outputs = [_drift_of(name, [(a[name], b[name]) for a, b in pairs]) for name in names]

@@ -66,8 +66,7 @@ def require_runtime() -> Any:
         import onnxruntime
     except ImportError:
         raise MissingDependencyError(
-            "proving a rewrite runs the model in ONNX Runtime, which is not installed: "
-            "pip install 'irkit-compiler[verify]', or go without proof by --no-verify"
+            "a proof runs the model in ONNX Runtime, which is not installed: pip install 'irkit-compiler[verify]'"
         ) from None
     return onnxruntime
 

@@ -138,14 +138,15 @@ def run_pipeline(
         passes: what to run.
         context: collects findings and notes; holds the target, bans, and what is protected.
         verify: what is proven.
-        strict: raise `PassError` where a pass fails, instead of leaving it out with a finding.
+        strict: raise `PassError` where a pass fails, instead of leaving it out with a finding; and
+            `MissingDependencyError` where ONNX Runtime is not there, instead of proofs that are not verified.
         settle: go through the passes again, until none of them finds anything to do in what the others made.
         accept_drift: names of passes whose drift the user accepts.
         progress: is told of every step.
     """
     if verify not in VERIFY_CHOICES:
         raise OptionError(f"verify is one of {', '.join(VERIFY_CHOICES)}; found {verify!r}")
-    if verify != "none":
+    if strict and verify != "none":
         require_runtime()
     runner = _Runner(model, passes, context or Context(), verify, strict, accept_drift, progress)
     return runner.run(MOST_ROUNDS if settle else 1)

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from irkit.errors import ExecutionError
+from irkit.errors import ExecutionError, MissingDependencyError
 from irkit.executor import Session, open_session
 from irkit.inputs import InputSpec, draw, fed_inputs, has_free_dims, input_specs
 from irkit.ir import Graph, Node, Value
@@ -112,14 +112,14 @@ def _go(journal: Journal, mark: int) -> None:
 def prove(model: Model, start: int, end: int, passes: Sequence[str] = ()) -> Proof:
     """Prove that the edits from mark `start` to mark `end` of the model's journal kept its function.
 
-    Raises `MissingDependencyError` where ONNX Runtime is not installed; what else stands in the way of a proof is a
-    proof that was not verified, with the reason.
+    What stands in the way of a proof, be it that ONNX Runtime is not installed, makes it a proof that is not verified,
+    with the reason.
     """
     began = time.perf_counter()
     trial = _Trial(model, start, end)
     try:
         proof = trial.run()
-    except ExecutionError as error:
+    except (ExecutionError, MissingDependencyError) as error:
         proof = Proof(ProofVerdict.NOT_VERIFIED, reason=str(error))
     made = {**vars(proof), "passes": tuple(passes), "seconds": time.perf_counter() - began}
     return Proof(**made)

@@ -24,6 +24,7 @@ SCHEMA = 1
 _CODES = {"bold": "1", "dim": "2", "red": "31", "yellow": "33", "green": "32", "cyan": "36"}
 _COLOURS = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.INFO: "cyan"}
 _NODES_SHOWN = 3
+_NOTES_SHOWN = 4
 
 
 @dataclass(frozen=True)
@@ -158,19 +159,26 @@ def _fact_line(name: str, text: str, style: Style) -> str:
 
 def _passes_text(passes: Sequence[PassRun], style: Style) -> str:
     busy = [run for run in passes if run.changed or run.failed]
-    idle = len(passes) - len(busy)
+    idle = len({run.name for run in passes} - {run.name for run in busy})
     lines = []
     name_width = max((len(run.name) for run in busy), default=0)
     spans = {id(run): node_span(run) for run in busy}
     span_width = max((len(span) for span in spans.values()), default=0)
     for run in busy:
         first = f"  {run.name:<{name_width}}  {spans[id(run)]:>{span_width}}  "
-        for number, text in enumerate(what_it_did(run) or ["done"]):
-            lines.append(style.wrap(text, " " * len(first), first if number == 0 else None))
+        head, *notes = what_it_did(run) or ["done"]
+        lines.append(style.wrap(head, " " * len(first), first))
+        lines += [_cut(" " * len(first) + note, style.width) for note in notes[:_NOTES_SHOWN]]
+        if notes[_NOTES_SHOWN:]:
+            lines.append(" " * len(first) + f"and {len(notes) - _NOTES_SHOWN} more in report.md")
     if idle:
-        what = "all passes" if not busy else plural(idle, "other pass").replace("passs", "passes")
-        lines.append(style.paint(f"  {what} had nothing to do", "dim"))
+        what = "none of the passes" if not busy else "1 other pass" if idle == 1 else f"{idle} other passes"
+        lines.append(style.paint(f"  {what} had {'anything' if not busy else 'nothing'} to do", "dim"))
     return "\n".join(lines)
+
+
+def _cut(line: str, width: int) -> str:
+    return line if len(line) <= width else line[: width - 3] + "..."
 
 
 def node_span(run: PassRun) -> str:
@@ -189,7 +197,8 @@ def what_it_did(run: PassRun) -> list[str]:
 
 def _proof_facts(run: PipelineResult) -> Iterator[tuple[str, str]]:
     for proof in run.proofs:
-        yield "proof", proof_text(proof)
+        of = f" ({', '.join(proof.passes)})" if len(run.proofs) > 1 else ""
+        yield "proof", proof_text(proof) + of
     for taken in run.taken_back:
         what = f"{taken.rule} at {taken.root}" if taken.rule else "the whole pass"
         value = f" (value {taken.fault.value})" if taken.fault.value else ""
@@ -199,7 +208,7 @@ def _proof_facts(run: PipelineResult) -> Iterator[tuple[str, str]]:
 def proof_text(proof: Proof) -> str:
     """What was proven, in a sentence."""
     if proof.verdict is ProofVerdict.NOT_VERIFIED:
-        return f"not verified: {proof.reason} ({', '.join(proof.passes)})"
+        return f"not verified: {proof.reason}"
     worst = f", at `{proof.worst_value}`" if proof.worst_value else ""
     text = (
         f"equal: {plural(proof.values, 'value')} on {plural(proof.inputs, 'seeded input')} in {proof.engine}; "
@@ -325,8 +334,7 @@ def report_markdown(result: OptimizeResult, target: str) -> str:
         for item in run.passes
     ]
     parts.append("## What the passes did\n\n" + _table(("pass", "effect", "nodes", "what"), rows))
-    proofs = [f"- {proof_text(proof)}" for proof in run.proofs]
-    proofs += [f"- {name}: {text}" for name, text in _proof_facts(run) if name == "taken back"]
+    proofs = [f"- {text if name == 'proof' else f'{name}: {text}'}" for name, text in _proof_facts(run)]
     parts.append("## Proof\n\n" + ("\n".join(proofs) or "Nothing was changed that would need one."))
     if run.drifts:
         parts.append("## Drift\n\n" + "\n".join(f"- {drift_text(drift)}" for drift in run.drifts))
