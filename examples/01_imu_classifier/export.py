@@ -87,6 +87,7 @@ def main() -> None:
     options = parser.parse_args()
 
     torch.use_deterministic_algorithms(True)
+    torch.set_num_threads(1)  # sums in one order on every machine; the network is too small for more to help
     warnings.filterwarnings("ignore", category=DeprecationWarning)  # of the old exporter; both are meant to be shown
     options.output.mkdir(parents=True, exist_ok=True)
     networks: dict[type[nn.Module], ImuClassifier] = {}
