@@ -11,6 +11,15 @@ from irkit.ir import Node
 from irkit.linter import Found, Subject, rule, severity_of
 from irkit.table import Confidence, Evidence, Status
 
+_REPAIRED = {
+    "Gelu": "gelu-to-relu",
+    "SplitToSequence": "unpack-sequences",
+    "SequenceAt": "unpack-sequences",
+    "SequenceConstruct": "unpack-sequences",
+    "ConcatFromSequence": "unpack-sequences",
+}
+"""Passes that replace an operator by others."""
+
 
 def _judged(subject: Subject, status: Status, *, silent: bool = False) -> Iterator[tuple[Node, Verdict]]:
     """The nodes with that verdict."""
@@ -54,8 +63,7 @@ def unknown_operator(subject: Subject) -> Iterator[Found]:
         text = f"whether the compiler takes {_name(node, verdict)} is not known"
         if verdict.evidence:
             text += f" ({verdict.evidence[0].source}: {verdict.evidence[0].says})"
-        fixable = node.op_id == "Gelu" and subject.runs("gelu-to-relu")
-        yield Found(text, node, fixable=fixable, advice=verdict.advice)
+        yield Found(text, node, fixable=subject.runs(_REPAIRED.get(node.op_id, "")), advice=verdict.advice)
 
 
 @rule("HAI103", "partial-operator", Severity.WARNING)

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from irkit.channels.cost import LAYERS
-from irkit.channels.operators import channel_axis
-from irkit.channels.plan import plan_channels
 from irkit.diagnostics import Severity
-from irkit.ir import Value
+from irkit.ir import Node, Value
 from irkit.linter import Found, Subject, rule
 
 
@@ -40,18 +38,34 @@ def unaligned_channels(subject: Subject) -> Iterator[Found]:
     fact = subject.target.facts.channel_multiple
     if fact is None:
         return
+    unaligned = list(_unaligned(subject, fact.value))
+    if not unaligned:
+        return
+    from irkit.channels.plan import plan_channels  # several times the work of all other rules together
+
     barriers = plan_channels(subject.model.graph, fact.value, opset=subject.model.opset).barriers
-    for node in subject.of(*LAYERS):
-        axis = channel_axis(node)
-        size = (subject.shape(node.output) or ())[axis] if axis is not None and subject.shape(node.output) else None
-        if axis is None or not isinstance(size, int) or size % fact.value == 0 or node.output.is_graph_output:
-            continue
+    for node, axis, size in unaligned:
         barrier = barriers.get((node.output, axis))
         message = f"output channels should be a multiple of {fact.value}; found {size}"
         if barrier is not None:
             yield Found(f"{message}, and they cannot be padded: {barrier}", node)
         else:
             yield Found(message, node, fixable=subject.runs("align-channels"))
+
+
+def _unaligned(subject: Subject, multiple: int) -> Iterator[tuple[Node, int, int]]:
+    """Layers inside the network with output channels that are no multiple: with channel axis and number of channels."""
+    for node in subject.of(*LAYERS):
+        shape = subject.shape(node.output) or ()
+        suspects = shape[-2:] if node.op == "MatMul" else shape[1:2]
+        if node.output.is_graph_output or not any(isinstance(dim, int) and dim % multiple for dim in suspects):
+            continue
+        from irkit.channels.operators import channel_axis
+
+        axis = channel_axis(node)
+        size = shape[axis] if axis is not None else None
+        if axis is not None and isinstance(size, int) and size % multiple:
+            yield node, axis, size
 
 
 def _parameters(value: Value) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -11,6 +13,7 @@ from irkit.checks import ALL_RULES
 from irkit.linter import Found, Rule, Subject, rule, run_rules, severity_of, unique
 from irkit.table import Confidence
 from irkit.target import load_target
+from tests.whole.sources import ROOT, python_files
 
 DOC = "What it is.\n\nWhy: because it is.\nFix: mend it."
 
@@ -66,6 +69,20 @@ def test_codes_and_names_are_unique() -> None:
         unique([make_rule("HAI101", "a"), make_rule("HAI101", "b")])
     with pytest.raises(ValueError, match="two lint rules have the name a"):
         unique([make_rule("HAI101", "a"), make_rule("HAI102", "a")])
+
+
+def test_a_code_means_one_thing_everywhere() -> None:
+    """Passes and the pipeline find things under codes of their own, or under those of the lint rules."""
+    names: dict[str, set[str]] = {item.code: {item.name} for item in ALL_RULES}
+    for path in python_files("irkit", "passes"):
+        for node in ast.walk(ast.parse((ROOT / path).read_text(encoding="utf-8"))):
+            called = node.args[:2] if isinstance(node, ast.Call) else []
+            words = [str(item.value) for item in called if isinstance(item, ast.Constant)]
+            if len(words) == 2 and re.fullmatch(r"(IRK|HAI)\d{3}", words[0]):
+                names.setdefault(words[0], set()).add(words[1])
+    assert {code: found for code, found in names.items() if len(found) != 1} == {}
+    assert len({name for found in names.values() for name in found}) == len(names)
+    assert len(names) > len(ALL_RULES)
 
 
 def test_a_finding_takes_what_the_rule_says_where_it_says_nothing_itself() -> None:
