@@ -24,9 +24,16 @@ from irkit.diagnostics import Finding, Location, Severity
 from irkit.errors import OptionError
 
 if TYPE_CHECKING:
+    from typing_extensions import dataclass_transform
+
     from irkit.ir import Node
     from irkit.model import Model
     from irkit.target import Target
+else:
+
+    def dataclass_transform(**_: object) -> Callable[[Any], Any]:
+        """Only type checkers need to be told."""
+        return lambda decorator: decorator
 
 
 class Effect(enum.Enum):
@@ -69,7 +76,13 @@ class Context:
         self.notes.setdefault(self.pass_name, []).append(text)
 
     def find(
-        self, code: str, rule: str, message: str, node: Node | None = None, severity: Severity = Severity.ERROR, advice: str = ""
+        self,
+        code: str,
+        rule: str,
+        message: str,
+        node: Node | None = None,
+        severity: Severity = Severity.ERROR,
+        advice: str = "",
     ) -> None:
         """Tell the user of something that the running pass could not do, or had to do, at a node."""
         place = (node.name, node.op_id, Location.of(node)) if node is not None else ("", "", Location())
@@ -135,8 +148,9 @@ AnyPass = TypeVar("AnyPass", bound=Pass)
 _KEBAB = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 
 
+@dataclass_transform(frozen_default=True)
 def define_pass(name: str, *, effect: str | Effect = Effect.EXACT) -> Callable[[type[AnyPass]], type[AnyPass]]:
-    """Make a class a pass: a frozen dataclass with this kebab-case name and effect ("exact", "approximate", "retrain")."""
+    """Make a class a pass: a frozen dataclass with a kebab-case name and an effect: exact, approximate or retrain."""
     if not _KEBAB.fullmatch(name):
         raise OptionError(f"a pass name is kebab-case, such as 'fold-batchnorm'; found {name!r}")
 

@@ -24,7 +24,7 @@ class ManyOptions(Pass):
     flag: bool = False
     count: int = 1
     ratio: float = 0.5
-    name: str = ""
+    label: str = ""
     mode: Mode = Mode.FAST
     level: Literal["low", "high"] = "low"
     names: tuple[str, ...] = ()
@@ -53,8 +53,8 @@ def parsed(options: str) -> Pass:
         ("flag=no", "flag", False),
         ("count=3", "count", 3),
         ("ratio=1e-3", "ratio", 1e-3),
-        ("name=abc", "name", "abc"),
-        ("name='a b'", "name", "a b"),
+        ("label=abc", "label", "abc"),
+        ("label='a b'", "label", "a b"),
         ("mode=good", "mode", Mode.GOOD),
         ("level=high", "level", "high"),
         ("names=(a,b)", "names", ("a", "b")),

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from typing import Any
 import pytest
 
 import irkit
-from irkit import bundle, compiler
+from irkit import compiler
 from irkit.cli import main
 from irkit.onnx.writer import dumps
 from tests.whole.sources import ROOT
@@ -35,6 +36,11 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, st
         code = int(end.code or 0)
     captured = capsys.readouterr()
     return code, captured.out, captured.err
+
+
+def shell(command: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(["bash", "-c", command], check=False, capture_output=True, text=True, env=environment)
 
 
 @pytest.fixture
@@ -202,6 +208,12 @@ def cyclic() -> bytes:
     nodes = [onnx.helper.make_node("Relu", [a], [b], name=b) for a, b in (("b", "a"), ("a", "b"))]
     value = onnx.helper.make_tensor_value_info("a", 1, [1])
     graph = onnx.helper.make_graph(nodes, "g", [], [value])
+    return encoded(graph)
+
+
+def encoded(graph: Any) -> bytes:
+    import onnx
+
     opset = [onnx.helper.make_opsetid("", 17)]
     return bytes(onnx.helper.make_model(graph, opset_imports=opset, ir_version=8).SerializeToString())
 
@@ -215,8 +227,7 @@ def undefined() -> bytes:
         [],
         [onnx.helper.make_tensor_value_info("y", 1, [1])],
     )
-    opset = [onnx.helper.make_opsetid("", 17)]
-    return bytes(onnx.helper.make_model(graph, opset_imports=opset, ir_version=8).SerializeToString())
+    return encoded(graph)
 
 
 def without_its_data() -> bytes:
@@ -375,8 +386,7 @@ def test_a_full_disk_leaves_nothing_behind(
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_a_full_disk_behind_stdout_is_one_message(here: Path) -> None:
     command = f"{sys.executable} -m irkit lint {PLAIN} > /dev/full"
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(["bash", "-c", command], check=False, capture_output=True, text=True, env=environment)
+    done = shell(command)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
     assert "No space left" in done.stderr
@@ -386,7 +396,7 @@ def test_an_unwritable_folder(capsys: pytest.CaptureFixture[str], here: Path, mo
     def denied(*_: object, **__: object) -> None:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
-    monkeypatch.setattr(bundle.tempfile, "mkdtemp", denied)
+    monkeypatch.setattr(tempfile, "mkdtemp", denied)
     code, out, err = run(capsys, "optimize", PLAIN, "-o", "deep/out")
     assert_one_message(code, out, err)
     assert "Permission denied" in err
@@ -437,8 +447,7 @@ def test_an_interrupt_is_one_word(capsys: pytest.CaptureFixture[str], monkeypatc
 
 def test_a_reader_that_has_seen_enough_is_no_error() -> None:
     command = f"set -o pipefail; {sys.executable} -m irkit show {PLAIN} | head -c 1"
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(["bash", "-c", command], check=False, capture_output=True, text=True, env=environment)
+    done = shell(command)
     assert "Traceback" not in done.stderr
     assert "BrokenPipe" not in done.stderr
 
