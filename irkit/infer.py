@@ -154,22 +154,18 @@ class Inference:
                             queued.add(user)
                             heapq.heappush(heap, (self._place(user), id(user), user))
 
-    def specialise_outputs(self, *, redeclare: bool = False) -> list[tuple[Value, TensorType, TensorType]]:
+    def specialise_outputs(self, *, redeclare: bool = False) -> None:
         """Write what inference knows into the declared shapes of the main graph's outputs.
 
         Only dimensions that are not declared as numbers change, unless `redeclare` says that declared numbers are
-        outdated. Returns (output, type before, type after) of each that changed.
+        outdated.
         """
         self.update()
-        changed = []
         for value in self._live_model().graph.outputs:
             declared, found = value.type, self._types.get(value)
             if isinstance(declared, TensorType) and isinstance(found, TensorType):
-                better = TensorType(declared.dtype, specialised(declared.shape, found.shape, redeclare))
-                if better != declared:
-                    self._set_type(value, better)
-                    changed.append((value, declared, better))
-        return changed
+                shape = specialised(declared.shape, found.shape, redeclare)
+                self._set_type(value, TensorType(declared.dtype, shape))
 
     # The sweep
 
@@ -289,11 +285,10 @@ class Inference:
         named = tuple([bool(value.name) for value in node.outputs])
         key = inference.attributes_key(node)
         try:
-            return list(
-                inference.infer_outputs(schema, self._version(node), key, given, tuple(site.types), data, named)
-            )
+            found = inference.infer_outputs(schema, self._version(node), key, given, tuple(site.types), data, named)
         except inference.Inconsistent as error:
             raise Conflict(str(error)) from None
+        return rules.refined(site, found)
 
     def _version(self, node: Node) -> int:
         graph = node.graph

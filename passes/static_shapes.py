@@ -33,9 +33,10 @@ class StaticShapes(irkit.Pass):
     batch: int = 1
 
     def run(self, model: irkit.Model, context: irkit.Context) -> None:
+        bindings = irkit.bind_inputs(model, self.bind, self.shapes, self.batch)
+        declared = [(value, value.type) for value in model.graph.outputs]
         inference = irkit.Inference.of(model)
         inference.update()
-        bindings = irkit.bind_inputs(model, self.bind, self.shapes, self.batch)
         with context.rewriting(model, "freeze inputs") as allowed:
             if not allowed or not _freeze(model, context, bindings):
                 return
@@ -43,9 +44,11 @@ class StaticShapes(irkit.Pass):
         while irkit.fold_shape_arithmetic(model, context) + _fix_targets(model, context):
             inference.update()
         with context.rewriting(model, "specialise outputs") as allowed:
-            redeclare = any(isinstance(frozen.old, int) for frozen in bindings.frozen)
-            for value, old, new in inference.specialise_outputs(redeclare=redeclare) if allowed else ():
-                context.note(f"output {value.name}: {old} is now {new}")
+            if allowed:
+                inference.specialise_outputs(redeclare=any(isinstance(frozen.old, int) for frozen in bindings.frozen))
+        for value, old in declared:
+            if value.type != old:
+                context.note(f"output {value.name}: {old or 'no type'} is now {value.type}")
         _tell_inputs(model, context, self.batch)
         _tell_nodes(model, context, inference)
 

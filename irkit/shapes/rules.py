@@ -342,3 +342,19 @@ def _stft(site: Site) -> list[ValueType | None]:
         return [TensorType(site.dtype(0), (signal[0] if signal else None, None, None, 2))]
     bins = length[0] // 2 + 1 if site.attr("onesided") else length[0]
     return [TensorType(site.dtype(0), (signal[0], (signal[1] - length[0]) // step[0] + 1, bins, 2))]
+
+
+def refined(site: Site, found: Sequence[ValueType | None]) -> list[ValueType | None]:
+    """What onnx inferred, with dimensions it does not follow: a Resize by 1 keeps even one that has only a name."""
+    if site.node.op not in ("Resize", "Upsample") or site.node.domain or not found:
+        return list(found)
+    shape, kind = site.shape(0), found[0]
+    facts = [fact for fact in site.facts[1:] if isinstance(fact, Tensor) and fact.dtype.is_float]
+    scales = facts[-1].numpy().reshape(-1) if facts else site.attr("scales")
+    if shape is None or scales is None or not isinstance(kind, TensorType) or kind.shape is None:
+        return list(found)
+    if site.given(3) or len(scales) != len(shape) or len(kind.shape) != len(shape):
+        return list(found)
+    triples = zip(shape, kind.shape, scales, strict=True)
+    dims = [old if new is None and factor == 1 else new for old, new, factor in triples]
+    return [TensorType(kind.dtype, tuple(dims)), *found[1:]]
