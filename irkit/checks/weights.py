@@ -10,7 +10,7 @@ from irkit.diagnostics import Severity
 from irkit.ir import Value
 from irkit.linter import Found, Subject, rule
 from irkit.tensor import SparseTensor, Tensor
-from irkit.types import DType, format_shape
+from irkit.types import DType
 
 if TYPE_CHECKING:
     import numpy as np
@@ -46,7 +46,7 @@ def non_finite_weights(subject: Subject) -> Iterator[Found]:
             continue
         node = next(iter(value.users), value.producer)
         counts = [f"{found.nans} NaN"] * bool(found.nans) + [f"{found.infinities} infinite"] * bool(found.infinities)
-        what = f"`{value.name}` ({tensor.dtype.label}{format_shape(tensor.shape)})"
+        what = f"`{value.name}` ({value.type or tensor.dtype.label})"
         message = f"{what} must be finite; found {' and '.join(counts)}, first at {found.first}"
         harmless = not found.nans and not _is_parameter(value)
         yield Found(message, node, Severity.WARNING if harmless else Severity.ERROR)
