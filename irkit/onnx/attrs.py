@@ -6,6 +6,7 @@ are decoded at once: the uses in graphs must be counted, and references to files
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Callable
 from typing import Any, TypeAlias
@@ -22,6 +23,7 @@ from irkit.onnx.tensors import (
     decode_tensor,
     encode_sparse,
     encode_tensor,
+    own_name,
 )
 from irkit.onnx.typeinfo import decode_type, encode_type
 from irkit.onnx.wire import Buffer, Chunks, Field, Span, fields
@@ -188,59 +190,74 @@ _DEFAULTS: dict[int, Any] = {AttrKind.FLOAT: 0.0, AttrKind.INT: 0, AttrKind.STRI
 """What protobuf reads where the field of a value is left out."""
 
 
+def encode_plain(attr: Attr) -> bytes | None:
+    """The AttributeProto where it is all in memory: read from a file, or of numbers, texts and types; else None."""
+    if isinstance(attr.raw, bytes):
+        return attr.raw
+    encode = _PLAIN.get(attr.kind)
+    if encode is None or attr.raw is not None or isinstance(attr, OpenAttr):
+        return None
+    head = wire.blob(1, attr.name.encode())
+    if attr.value is not None:
+        values = attr.value if attr.kind in _PLURAL else (attr.value,)
+        head += encode(_FIELD_OF[attr.kind], values)
+    return head + wire.integer(20, attr.kind) + wire.string(21, attr.ref)
+
+
 def encode_attribute(attr: Attr, graph: GraphEncoder) -> Chunks:
     """The AttributeProto of an attribute; as it came in where it was read from a file."""
+    plain = encode_plain(attr)
+    if plain is not None:
+        return Chunks(plain)
     out = Chunks()
-    if isinstance(attr.raw, (bytes, Span)):
-        out.add_piece(attr.raw)
+    if isinstance(attr.raw, Span):
+        out.add_span(attr.raw)
         return out
     out.add(wire.blob(1, attr.name.encode()))
     if attr.kind != AttrKind.UNDEFINED and attr.value is not None:
-        values = attr.value if attr.kind in _PLURAL else (attr.value,)
-        _ENCODERS[attr.kind](out, _FIELD_OF[attr.kind], values, graph)
+        number = _FIELD_OF[attr.kind]
+        for value in attr.value if attr.kind in _PLURAL else (attr.value,):
+            out.message(number, _encode_large(value, graph))
     if isinstance(attr, OpenAttr):
         out.add(attr.rest)
     out.add(wire.integer(20, attr.kind) + wire.string(21, attr.ref))
     return out
 
 
-def _put_floats(out: Chunks, number: int, values: Any, graph: GraphEncoder) -> None:  # noqa: ARG001
+def _encode_large(value: Graph | Tensor | SparseTensor, graph: GraphEncoder) -> Chunks:
+    if isinstance(value, Graph):
+        return graph(value)
+    if isinstance(value, Tensor):
+        return encode_tensor(value, own_name(value))
+    return encode_sparse(value, own_name(value.values))
+
+
+def _floats(number: int, values: Any) -> bytes:
     tag = wire.key(number, wire.FIXED32)
-    out.add(b"".join([tag + _FLOAT.pack(value) for value in values]))
+    return b"".join([tag + _float32(value) for value in values])
 
 
-def _put_ints(out: Chunks, number: int, values: Any, graph: GraphEncoder) -> None:  # noqa: ARG001
-    out.add(b"".join([wire.integer(number, int(value)) for value in values]))
+def _float32(value: float) -> bytes:
+    try:
+        return _FLOAT.pack(value)
+    except OverflowError:  # beyond what 32 bits hold: infinite, as in any conversion
+        return _FLOAT.pack(math.copysign(math.inf, value))
 
 
-def _put_strings(out: Chunks, number: int, values: Any, graph: GraphEncoder) -> None:  # noqa: ARG001
-    out.add(b"".join([wire.blob(number, text if isinstance(text, bytes) else text.encode()) for text in values]))
+def _ints(number: int, values: Any) -> bytes:
+    tag = wire.key(number, wire.VARINT)
+    return b"".join([tag + wire.varint(int(value)) for value in values])
 
 
-def _put_tensors(out: Chunks, number: int, values: Any, graph: GraphEncoder) -> None:  # noqa: ARG001
-    for tensor in values:
-        out.message(number, encode_tensor(tensor, tensor.raw.name if isinstance(tensor.raw, EncodedTensor) else ""))
+def _strings(number: int, values: Any) -> bytes:
+    return b"".join([wire.blob(number, text if isinstance(text, bytes) else text.encode()) for text in values])
 
 
-def _put_sparse(out: Chunks, number: int, values: Any, graph: GraphEncoder) -> None:  # noqa: ARG001
-    for tensor in values:
-        inner = tensor.values.raw
-        out.message(number, encode_sparse(tensor, inner.name if isinstance(inner, EncodedTensor) else ""))
+def _types(number: int, values: Any) -> bytes:
+    return b"".join([wire.blob(number, encode_type(value)) for value in values if value is not None])
 
 
-def _put_graphs(out: Chunks, number: int, values: Any, graph: GraphEncoder) -> None:
-    for value in values:
-        out.message(number, graph(value))
-
-
-def _put_types(out: Chunks, number: int, values: Any, graph: GraphEncoder) -> None:  # noqa: ARG001
-    out.add(b"".join([wire.blob(number, encode_type(value)) for value in values if value is not None]))
-
-
-_ENCODERS: dict[AttrKind, Callable[[Chunks, int, Any, GraphEncoder], None]] = {
-    AttrKind.FLOAT: _put_floats, AttrKind.FLOATS: _put_floats, AttrKind.INT: _put_ints, AttrKind.INTS: _put_ints,
-    AttrKind.STRING: _put_strings, AttrKind.STRINGS: _put_strings, AttrKind.TENSOR: _put_tensors,
-    AttrKind.TENSORS: _put_tensors, AttrKind.GRAPH: _put_graphs, AttrKind.GRAPHS: _put_graphs,
-    AttrKind.TYPE: _put_types, AttrKind.TYPES: _put_types, AttrKind.SPARSE_TENSOR: _put_sparse,
-    AttrKind.SPARSE_TENSORS: _put_sparse,
+_PLAIN: dict[AttrKind, Callable[[int, Any], bytes]] = {
+    AttrKind.FLOAT: _floats, AttrKind.FLOATS: _floats, AttrKind.INT: _ints, AttrKind.INTS: _ints,
+    AttrKind.STRING: _strings, AttrKind.STRINGS: _strings, AttrKind.TYPE: _types, AttrKind.TYPES: _types,
 }  # fmt: skip

@@ -10,7 +10,7 @@ from irkit.errors import GraphError
 from irkit.ir import Graph, Node, Value
 from irkit.model import Function, Model
 from irkit.onnx import wire
-from irkit.onnx.attrs import LazyAttrs, encode_attribute
+from irkit.onnx.attrs import LazyAttrs, encode_attribute, encode_plain
 from irkit.onnx.extras import Annotation, GraphExtra, ModelExtra, encode_extra
 from irkit.onnx.tensors import encode_sparse, encode_tensor
 from irkit.onnx.typeinfo import TypeInfo, encode_info
@@ -173,11 +173,12 @@ class Encoder:
         known = self._known
         parts = [known[value] for value in node.inputs]
         for value in node.outputs:
-            parts += (b"\x12", self._enter(value))
+            name = value.name.encode()
+            length = varint(len(name))
+            known[value] = b"\x0a" + length + name
+            parts += (b"\x12", length, name)
         head, doc, rest = encode_extra(node._extra) if node._extra is not None else _NO_EXTRA
-        op = self._ops.get(node.op)
-        if op is None:
-            op = self._ops[node.op] = blob(4, node.op.encode())
+        op = self._ops.get(node.op) or self._op(node.op)
         parts += (head, wire.string(3, node.name), op)
         tail = doc + wire.string(7, node.domain) + rest if node.domain else doc + rest
         attrs = self._attributes(node)
@@ -189,6 +190,10 @@ class Encoder:
         out.add(tail)
         return out
 
+    def _op(self, name: str) -> bytes:
+        encoded = self._ops[name] = blob(4, name.encode())
+        return encoded
+
     def _attributes(self, node: Node) -> bytes | Chunks:
         lazy = node._lazy_attrs
         if lazy is None and not node._attrs:
@@ -199,10 +204,13 @@ class Encoder:
             out = Chunks()
             out.add_span(lazy.raw)
             return out
+        plain = [encode_plain(attr) for attr in node.attrs.values()]
+        if None not in plain:
+            return b"".join([blob(5, body) for body in plain if body is not None])
         out = Chunks()
         for attr in node.attrs.values():
             out.message(5, encode_attribute(attr, self.graph))
-        return out if any(not isinstance(piece, bytes) for piece in out.pieces) else out.tobytes()
+        return out
 
     def _initializers(self, out: Chunks, graph: Graph, splats: set[Value]) -> None:
         for value in graph.initializers.values():

@@ -328,11 +328,12 @@ def encode_sparse(tensor: SparseTensor, name: str) -> Chunks:
     """The SparseTensorProto of a tensor under that name."""
     out = Chunks()
     out.message(1, encode_tensor(tensor.values, name))
-    out.message(2, encode_tensor(tensor.indices, _own_name(tensor.indices)))
+    out.message(2, encode_tensor(tensor.indices, own_name(tensor.indices)))
     out.add(b"".join([wire.integer(3, dim) for dim in tensor.shape]))
     return out
 
 
-def _own_name(tensor: Tensor) -> str:
+def own_name(tensor: Tensor) -> str:
+    """The name a tensor was read under; values have names, tensors in attributes may too."""
     return tensor.raw.name if isinstance(tensor.raw, EncodedTensor) else ""
 
