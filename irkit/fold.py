@@ -100,9 +100,8 @@ def _kernel(node: Node) -> Kernel | None:
 def _elements(call: Call, types: Sequence[ValueType | None]) -> int:
     """How many elements the node reads and, as far as its types tell, makes."""
     sizes = [tensor.size for tensor in call.inputs if tensor is not None]
-    for kind in types:
-        if isinstance(kind, TensorType) and kind.shape is not None:
-            sizes.append(math.prod(dim for dim in kind.shape if isinstance(dim, int)))
+    shapes = (kind.shape or () for kind in types if isinstance(kind, TensorType))
+    sizes += (math.prod(dim for dim in shape if isinstance(dim, int)) for shape in shapes)
     return max(sizes, default=0)
 
 

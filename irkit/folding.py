@@ -72,8 +72,10 @@ def _take_branch(node: Node, model: Model, context: Context) -> bool:
     if node.domain or condition is None or not _stands(node):
         return False
     known = Inference.of(model).known(condition)
-    branch = node.attr("then_branch" if known is not None and known.item() else "else_branch")
-    if known is None or not isinstance(branch, Graph):
+    if known is None or known.size != 1:
+        return False
+    branch = node.attr("then_branch" if known.item() else "else_branch")
+    if not isinstance(branch, Graph):
         return False
     with context.rewriting(model, "known condition", node.name) as allowed:
         if allowed:

@@ -27,7 +27,7 @@ from irkit.shapes.facts import MOST_ELEMENTS, Fact, items_of
 from irkit.shapes.recorded import cleaned, first_known, fits, specialised
 from irkit.shapes.site import Conflict, Site, Unknown
 from irkit.tensor import Tensor
-from irkit.types import DType, Shape, SparseTensorType, TensorType, ValueType
+from irkit.types import Shape, SparseTensorType, TensorType, ValueType
 
 if TYPE_CHECKING:
     from irkit.onnx.inference import DataKey
@@ -311,7 +311,8 @@ class Inference:
             text = f"output {value.name!r} is declared as {recorded}, but {node.op} gives {type}"
             self._problems.setdefault(node, []).append(Problem(node, value.name, text, declared=True))
         if type.shape is None:
-            return TensorType(type.dtype, recorded.shape) if type.dtype in (recorded.dtype, DType.UNDEFINED) else type
+            # It can be inferred, only not from what is known here: of the recorded shape, the rank is believed.
+            return TensorType(type.dtype, None if recorded.shape is None else (None,) * len(recorded.shape))
         return type
 
     def _is_declared(self, value: Value) -> bool:

@@ -65,7 +65,7 @@ def _freeze(model: irkit.Model, context: irkit.Context, bindings: irkit.Bindings
     inference = irkit.Inference.of(model)
     wrong = {problem.node for problem in inference.problems}
     mark = model.journal.position
-    for value in model.values():
+    for value in [value for graph in irkit.graphs_of(model.graph) for value in graph.values.values()]:
         kind = value.type
         if isinstance(kind, irkit.TensorType) and kind.shape is not None:
             value.type = irkit.TensorType(kind.dtype, bindings.put_in(kind.shape))

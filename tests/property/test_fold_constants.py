@@ -72,7 +72,7 @@ def _numbers(draw: st.DrawFn, kind: str, dims: str) -> list[str]:
     return [f"{draw(st.floats(-4, 4, width=32)):.6f}" for _ in range(size)]
 
 
-def run(model: Model) -> np.ndarray | None:  # type: ignore[type-arg]
+def run(model: Model) -> np.ndarray | None:
     options = ort.SessionOptions()
     options.log_severity_level = 4
     options.intra_op_num_threads = 1
@@ -85,7 +85,7 @@ def run(model: Model) -> np.ndarray | None:  # type: ignore[type-arg]
         return None
 
 
-def unsigned_infinities(array: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+def unsigned_infinities(array: np.ndarray) -> np.ndarray:
     """Some versions of ONNX Runtime lose the sign of zero in Floor and the like, and so that of 1 / 0."""
     return np.where(np.isinf(array), np.abs(array), array) if array.dtype.kind == "f" else array
 
