@@ -15,7 +15,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
@@ -58,6 +58,9 @@ class Context:
         protected: names of values that no rewrite may remove or move over (a declared cut).
         banned: (rule, root node name) of rewrites that were proven wrong and must not be made again.
         refusals: why rules refused, by root node name.
+        moved: where a pass that changes the shape of interior values has put their elements, so that the proof can
+            compare them: value name -> dimension -> new index of each old one. A value given an empty mapping changed
+            its shape in another way, and is not compared.
         pass_name: the pass that runs.
         update_types: call it to bring the types of values up to date after edits; the pipeline does so between passes.
     """
@@ -68,6 +71,7 @@ class Context:
     protected: frozenset[str] = frozenset()
     banned: set[tuple[str, str]] = field(default_factory=set)
     refusals: dict[str, list[str]] = field(default_factory=dict)
+    moved: dict[str, Mapping[int, Sequence[int]]] = field(default_factory=dict)
     pass_name: str = ""
     update_types: Callable[[], None] = lambda: None
 

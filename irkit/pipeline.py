@@ -317,7 +317,7 @@ class _Runner:
         self.progress("proving " + self.passes[last].name, last, len(self.passes))
         runs = self.result.passes[first : last + 1]
         names = [run.name for run in runs if run.changed and run.effect is Effect.EXACT]
-        return proof_module.prove(self.model, self._start(first), end, names)
+        return self._proof(first, end, names)
 
     def _take_back(self, first: int, last: int, proof: Proof) -> None:
         """Find the rewrite that made the proof fail, ban it, and run the passes from its own on again."""
@@ -325,7 +325,7 @@ class _Runner:
         ends = list(self._group_ends(guilty))
         end = _first_bad(ends, lambda mark: self._fails(guilty, mark)) if len(ends) > 1 else self.ends[guilty]
         fault = proof.faults[0]
-        local = proof_module.prove(self.model, self._start(guilty), end)
+        local = self._proof(guilty, end)
         if local.faults:
             fault = local.faults[0]
         group = self.model.journal.since(self._start(guilty))[end - self._start(guilty) - 1].group
@@ -343,7 +343,10 @@ class _Runner:
         self._run_again(guilty, last)
 
     def _fails(self, first: int, end: int) -> bool:
-        return proof_module.prove(self.model, self._start(first), end).verdict is ProofVerdict.FAILED
+        return self._proof(first, end).verdict is ProofVerdict.FAILED
+
+    def _proof(self, first: int, end: int, names: Sequence[str] = ()) -> Proof:
+        return proof_module.prove(self.model, self._start(first), end, names, self.context.moved)
 
     def _group_ends(self, index: int) -> Iterator[int]:
         """Marks at which a rewrite of the pass is whole."""

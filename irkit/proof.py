@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from irkit.errors import ExecutionError, MissingDependencyError
 from irkit.executor import Session, open_session
@@ -109,14 +109,19 @@ def _go(journal: Journal, mark: int) -> None:
         journal.redo_to(mark)
 
 
-def prove(model: Model, start: int, end: int, passes: Sequence[str] = ()) -> Proof:
+Moved: TypeAlias = "Mapping[str, Mapping[int, Sequence[int]]]"
+
+
+def prove(model: Model, start: int, end: int, passes: Sequence[str] = (), moved: Moved | None = None) -> Proof:
     """Prove that the edits from mark `start` to mark `end` of the model's journal kept its function.
+
+    `moved` tells where elements of interior values have gone that changed their shape; see `Context.moved`.
 
     What stands in the way of a proof, be it that ONNX Runtime is not installed, makes it a proof that is not verified,
     with the reason.
     """
     began = time.perf_counter()
-    trial = _Trial(model, start, end)
+    trial = _Trial(model, start, end, moved or {})
     try:
         proof = trial.run()
     except (ExecutionError, MissingDependencyError) as error:
@@ -152,10 +157,11 @@ def reshaped_inputs(model: Model, start: int, end: int) -> dict[str, str]:
 class _Trial:
     """One run of before against after."""
 
-    def __init__(self, model: Model, start: int, end: int) -> None:
+    def __init__(self, model: Model, start: int, end: int, moved: Moved) -> None:
         self.model = model
         self.start = start
         self.end = end
+        self.moved = moved
         self.worst = 0.0
         self.worst_value = ""
         self.unstable: dict[str, str] = {}
@@ -247,7 +253,8 @@ class _Trial:
             constants = {name: data.numpy() for name, data in stored if data is not None and data.dtype.is_native}
             self.makers = {name: value.producer.name for name, value in made.items() if value.producer is not None}
         outputs = set(self.outputs)
-        return [name for name in [*names, *constants] if name not in outputs], constants
+        untold = {name for name, places in self.moved.items() if not places}
+        return [name for name in [*names, *constants] if name not in outputs | untold], constants
 
     def _chunks(self, names: Sequence[str]) -> list[list[str]]:
         chunks: list[list[str]] = [[]]
@@ -275,7 +282,7 @@ class _Trial:
         """Compare one set of results; False where the rewritten model could not be run."""
         feeds = draw(list(specs), seed)
         try:
-            results: Mapping[str, Any] = {**after.run(feeds), **constants}
+            results: Mapping[str, Any] = self._moved_back({**after.run(feeds), **constants}, found)
         except ExecutionError as error:
             self.faults[""] = Fault("", "", f"the result cannot be run: {error}", float("inf"))
             return False
@@ -290,6 +297,18 @@ class _Trial:
             for name in doubtful:
                 self._record(name, compare_any(found[name], results[name], [probe[name] for probe in probes]))
         return True
+
+    def _moved_back(self, results: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
+        """The results with the elements a pass has moved where they were before."""
+        import numpy as np
+
+        back = dict(results)
+        for name in self.moved.keys() & back.keys() & found.keys():
+            if np.shape(back[name]) == np.shape(found[name]):
+                continue  # it was moved before the stretch that is looked at, or not at all
+            for axis, places in self.moved[name].items():
+                back[name] = np.take(back[name], places, axis)
+        return back
 
     def _keep_worst(self, name: str, judged: Comparison) -> None:
         if judged.same and judged.error > self.worst:

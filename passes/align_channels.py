@@ -64,6 +64,8 @@ class AlignChannels(irkit.Pass):
                 severity=irkit.Severity.WARNING, advice="align it all the same with align-channels{force=true}",
             )  # fmt: skip
             return
+        for value in plan.grown_values:
+            context.moved[value.name] = plan.places(value)
         _tell(context, before, after)
 
     def _reason(self, multiple: int) -> Callable[[irkit.Node, int], str | None]:

@@ -56,6 +56,18 @@ class Plan:
         """Size a dimension will have."""
         return self.sizes.get(axis, self.trace.old[axis])
 
+    @property
+    def grown_values(self) -> list[Value]:
+        """The values of the graph that change their shape."""
+        return list(dict.fromkeys(owner for owner, _ in self.sizes if isinstance(owner, Value) and owner.graph))
+
+    def places(self, value: Value) -> dict[int, list[int]]:
+        """New index of each old one, by dimension that grows; empty where lanes are spread over several dimensions."""
+        grown = [axis for owner, axis in self.sizes if owner is value]
+        if any((value, axis) not in self.layouts for axis in grown):
+            return {}
+        return {axis: _inverse(self.layouts[(value, axis)]) for axis in grown}
+
 
 def plan_channels(
     graph: Graph, multiple: int, *, opset: int, keep: Iterable[str] = (), exclude: Exclude | None = None
@@ -86,6 +98,11 @@ def plan_channels(
             if sizes[axis] % multiple and _is_real(axis)
         }
         return Plan(trace, grown, {axis: layouts[axis] for axis in grown if axis in layouts}, barriers)
+
+
+def _inverse(layout: Lanes) -> list[int]:
+    real = np.flatnonzero(layout >= 0)
+    return [int(place) for place in real[np.argsort(layout[real])]]
 
 
 def _is_real(axis: Axis) -> bool:
