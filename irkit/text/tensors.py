@@ -88,12 +88,9 @@ def tensor_of(dtype: DType, shape: tuple[int, ...], items: list[str]) -> Tensor:
     if dtype in _BITS_OF_FLOAT:
         return Tensor(dtype, shape, array=_floats(dtype, items).reshape(shape))
     numbers = [_integer(item, dtype) for item in items]
-    try:
-        array = np.array(numbers, dtype.numpy).reshape(shape)
-    except OverflowError:
-        raise ValueError(f"elements that fit {dtype.label}") from None
-    if 0 < dtype.bits < 8 and any(not _fits(number, dtype) for number in numbers):
+    if not all(_fits(number, dtype) for number in numbers):
         raise ValueError(f"elements that fit {dtype.label}")
+    array = np.array(numbers, dtype.numpy).reshape(shape)
     array.flags.writeable = False
     return Tensor(dtype, shape, array=array)
 
@@ -132,8 +129,9 @@ def _integer(text: str, dtype: DType) -> int:
 
 
 def _fits(number: int, dtype: DType) -> bool:
-    low = -(1 << (dtype.bits - 1)) if dtype.numpy.kind == "i" else 0
-    return low <= number < low + (1 << dtype.bits)
+    bits = 1 if dtype == DType.BOOL else dtype.bits
+    low = -(1 << (bits - 1)) if dtype.numpy.kind in "ic" else 0
+    return low <= number < low + (1 << bits)
 
 
 def random_tensor(
