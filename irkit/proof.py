@@ -10,16 +10,17 @@ from __future__ import annotations
 
 import enum
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from irkit.border import touched_values
 from irkit.errors import ExecutionError, MissingDependencyError
 from irkit.executor import Session, open_session
 from irkit.inputs import InputSpec, draw, fed_inputs, has_free_dims, input_specs
-from irkit.ir import Graph, Node, Value
-from irkit.journal import Edit, Journal
+from irkit.ir import Value
+from irkit.journal import Journal
 from irkit.model import Model
 from irkit.numerics import Comparison, Verdict, compare
 from irkit.types import DType, TensorType
@@ -38,7 +39,7 @@ MORE_SEEDS = (2, 3, 4, 5)
 FREE_SIZES = (1, 8, 16, 32, 64, 224)
 """Numbers tried for dimensions that are not numbers, until the model runs."""
 
-CHUNK_BYTES = 128 << 20
+CHUNK_BYTES = 256 << 20
 """Values of about this size are fetched in one run."""
 
 
@@ -173,32 +174,34 @@ class _Trial:
         if changed:
             name, how = next(iter(changed.items()))
             raise ExecutionError(f"input {name!r} was changed from {how}: before and after take no common input")
-        specs, session = self._fitting_inputs()
         names, constants = self._border()
-        before_outputs: list[dict[str, Any]] = []
         chunks = self._chunks(names)
-        for index, chunk in enumerate(chunks):
-            before = session if not chunk and index == 0 else self._open(self.start, [*chunk])
+        first = self._open(self.start, chunks[0])
+        specs = self._fitting_inputs(first)
+        before_outputs: list[dict[str, Any]] = []
+        for chunk in chunks:
+            is_first = chunk is chunks[0]
+            before = first if is_first else self._open(self.start, chunk)
             after = self._open_after([name for name in chunk if name not in constants])
             if after is None:
                 break
             for seed in SEEDS:
                 found = before.run(draw(specs, seed))
-                if index == 0:
+                if is_first:
                     before_outputs.append({name: found[name] for name in self.outputs})
-                judged = [*self.outputs, *chunk] if index == 0 else chunk
+                judged = [*self.outputs, *chunk] if is_first else chunk
                 if not self._judge(before, after, found, constants, judged, specs, seed):
                     break
         faults = tuple(self.faults.values())
         return Proof(
             ProofVerdict.FAILED if faults else ProofVerdict.PROVEN,
             reason=self._sizes_note(specs),
-            engine=session.engine,
+            engine=first.engine,
             inputs=len(SEEDS),
             values=len(set(self.outputs) | set(names)),
             worst=self.worst,
             worst_value=self.worst_value,
-            proves_nothing=() if faults else self._unreactive(session, specs, before_outputs),
+            proves_nothing=() if faults else self._unreactive(first, specs, before_outputs),
             unstable=self.unstable,
             faults=faults,
         )
@@ -215,21 +218,21 @@ class _Trial:
             self.faults[""] = Fault("", "", f"the result cannot be run: {error}", float("inf"))
             return None
 
-    def _fitting_inputs(self) -> tuple[list[InputSpec], Session]:
-        """Inputs that the model before the stretch can be run on, and that model."""
+    def _fitting_inputs(self, session: Session) -> list[InputSpec]:
+        """Inputs that the model before the stretch can be run on."""
         journal = self.model.journal
         with at_mark(journal, self.end):
             shapes = input_shapes(self.model)
-        session = self._open(self.start, ())
         with at_mark(journal, self.start):
-            free = has_free_dims(self.model) and len(shapes) < len(fed_inputs(self.model))
-            choices = [input_specs(self.model, shapes, size) for size in (FREE_SIZES if free else FREE_SIZES[:1])]
-        self.free = free
+            self.free = has_free_dims(self.model) and len(shapes) < len(fed_inputs(self.model))
+            if not self.free:
+                return input_specs(self.model, shapes)
+            choices = [input_specs(self.model, shapes, size) for size in FREE_SIZES]
         problem: ExecutionError | None = None
         for specs in choices:
             try:
                 session.run(draw(specs, SEEDS[0]))
-                return specs, session
+                return specs
             except ExecutionError as error:  # noqa: PERF203  (at most a handful)
                 problem = problem or error
         assert problem is not None
@@ -248,9 +251,10 @@ class _Trial:
         with at_mark(journal, self.end):
             touched = touched_values(self.model, journal.since(self.start))
             made = {v.name: v for node in self.model.graph for v in node.outputs if v.name in before and _is_plain(v)}
-            names = [name for name, value in made.items() if value in touched or touched.everything]
+            names = [name for name, value in made.items() if value in touched]
             stored = [(v.name, v.constant) for v in touched.values if v.producer is None and v.name in before]
             constants = {name: data.numpy() for name, data in stored if data is not None and data.dtype.is_native}
+            self.sizes = {name: _bytes_of(value) for name, value in made.items()}
             self.makers = {name: value.producer.name for name, value in made.items() if value.producer is not None}
         outputs = set(self.outputs)
         untold = {name for name, places in self.moved.items() if not places}
@@ -260,8 +264,7 @@ class _Trial:
         chunks: list[list[str]] = [[]]
         room = CHUNK_BYTES
         for name in names:
-            value = self.model.graph.values.get(name)
-            need = _bytes_of(value)
+            need = self.sizes.get(name, 0)
             if need > room and chunks[-1]:
                 chunks.append([])
                 room = CHUNK_BYTES
@@ -341,47 +344,6 @@ class _Trial:
         return tuple(doubtful)
 
 
-class Touched:
-    """The values of the main graph that a stretch of edits may have changed. `everything`: all of them."""
-
-    def __init__(self) -> None:
-        self.values: dict[Value, None] = {}
-        self.everything = False
-
-    def __contains__(self, value: Value) -> bool:
-        return value in self.values
-
-    def add_node(self, node: Node, main: Graph) -> None:
-        """The outputs of the node, or of the node of the main graph that it is nested in."""
-        outer = _outermost(node)
-        if outer is not None and outer.graph is main:
-            self.values.update(dict.fromkeys(outer.outputs))
-
-
-def touched_values(model: Model, edits: Iterable[Edit]) -> Touched:
-    """What these edits, which are in force, may have changed."""
-    touched = Touched()
-    for edit in edits:
-        target = edit.target
-        if edit.kind == "model":
-            touched.everything |= edit.new[0] in ("opset_imports", "functions")
-        elif isinstance(target, Node) and edit.kind not in ("name", "extra", "origin", "move"):
-            touched.add_node(target, model.graph)
-        elif isinstance(target, Value) and edit.kind != "type":
-            touched.values[target] = None
-            for user in target.users:
-                touched.add_node(user, model.graph)
-        elif isinstance(target, Graph) and target.owner is not None:
-            touched.add_node(target.owner, model.graph)
-    return touched
-
-
-def _outermost(node: Node) -> Node | None:
-    while node.graph is not None and node.graph.owner is not None:
-        node = node.graph.owner
-    return node if node.graph is not None else None
-
-
 def _is_plain(value: Value) -> bool:
     """Whether it is, or may be, a tensor that numpy can hold."""
     type_ = value.type
@@ -390,10 +352,10 @@ def _is_plain(value: Value) -> bool:
     return isinstance(type_, TensorType) and (type_.dtype.is_native or type_.dtype in (DType.STRING, DType.UNDEFINED))
 
 
-def _bytes_of(value: Value | None) -> int:
+def _bytes_of(value: Value) -> int:
     """Roughly what the value takes; a guess where its shape is not known."""
     size = 1
-    for dim in (value.shape if value is not None else None) or (1 << 18,):
+    for dim in (1 << 18,) if value.shape is None else value.shape:
         size *= dim if isinstance(dim, int) else 16
     return size * 4
 
