@@ -118,7 +118,7 @@ class Encoder:
         out.add(b"".join([blob(11, info) for info in self._inputs(graph, extra, set(splats), shapes)]))
         out.add(b"".join([blob(12, self._output_info(value, extra)) for value in outputs]))
         out.add(b"".join([blob(13, info) for info in self._infos(graph, {*graph.inputs, *outputs})]))
-        out.add(b"".join([blob(14, _annotation(item)) for item in extra.annotations if _stands(item, graph)]))
+        out.add(b"".join([_annotation(item, graph) for item in extra.annotations]))
         for value in graph.initializers.values():
             if isinstance(value.initializer, SparseTensor):
                 out.message(15, encode_sparse(value.initializer, value.name))
@@ -270,7 +270,8 @@ class Encoder:
             for position, value in extra.inputs.items():
                 if graph.initializers.get(value.name) is value:
                     listed.insert(position, value)
-            listed += [value for value in graph.initializers.values() if value not in {*listed, *extra.unlisted}]
+            done = {*listed, *extra.unlisted}
+            listed += [value for value in graph.initializers.values() if value not in done]
             added = shapes
         for value in listed:
             if value not in splats:
@@ -289,6 +290,8 @@ class Encoder:
         info = extra.outputs.get(value)
         if info is not None and _is_as_read(value, extra):
             return self._known[value] + info.tail
+        if value.info is None and not value.is_initializer:
+            return self._known[value] + encode_info(value._type, extra.declared.get(value.name))
         return self._info(value, extra)
 
     def _infos(self, graph: Graph, known: set[Value]) -> Iterator[bytes]:
@@ -345,15 +348,13 @@ def _is_as_read(value: Value, extra: GraphExtra) -> bool:
     return value._type is None if info is None else value._type is info or value.type == info.decode()
 
 
-def _stands(annotation: Annotation, graph: Graph) -> bool:
-    """Whether all that the annotation names is still in the graph."""
-    return all(graph.values.get(value.name) is value for _, value in annotation.values)
-
-
-def _annotation(annotation: Annotation) -> bytes:
-    if all(name == value.name for name, value in annotation.values):
-        return annotation.raw
-    names = {name: value.name for name, value in annotation.values}
+def _annotation(annotation: Annotation, graph: Graph) -> bytes:
+    """The field of an annotation, with the names its values have now; nothing where one is gone."""
+    names = {name: value.name if graph.values.get(value.name) is value else name for name, value in annotation.values}
+    if any(name not in graph.values for name in names.values()):
+        return b""
+    if all(old == new for old, new in names.items()):
+        return blob(14, annotation.raw)
     out = b""
     for item in wire.fields(annotation.raw, 0, len(annotation.raw)):
         if item.tag == 0x0A:
@@ -364,7 +365,7 @@ def _annotation(annotation: Annotation) -> bytes:
             out += wire.entries(2, [(role, names.get(name, name))])
         else:
             out += annotation.raw[item.begin : item.end]
-    return out
+    return blob(14, out)
 
 
 def _all_names(roots: Iterable[Graph]) -> Iterator[str]:

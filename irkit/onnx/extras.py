@@ -54,7 +54,8 @@ def encode_extra(extra: NodeExtra | Lazy | None) -> tuple[bytes, bytes, bytes]:
 
 @dataclass
 class Annotation:
-    """A TensorAnnotation. It names values; it follows their renaming and goes with them.
+    """A TensorAnnotation. It names values: it follows their renaming, stays with a name that another value took, and
+    goes where neither value nor name is left.
 
     Attributes: `raw`, the encoded form; `values`, what it names, with the names of the time it was read.
     """
@@ -72,7 +73,8 @@ class GraphExtra:
             position each had.
         unlisted: initializers such a file did not list.
         infos: recorded types in the order of the file: a value, or name and type where the name is no ordinary value.
-        outputs: type recorded for an output that has another one as a value of the graph.
+        declared: what was recorded for each output, by name: it goes on for a new value that takes the name.
+        outputs: what was recorded for an output that has another type as a value of the graph.
         originals: data of initializers as read, where the file also declares a type for them.
         present: numbers of text fields that are there but empty.
         unknown: encoded fields.
@@ -81,6 +83,7 @@ class GraphExtra:
     inputs: dict[int, Value] = field(default_factory=dict)
     unlisted: set[Value] = field(default_factory=set)
     infos: list[Value | tuple[str, TypeInfo]] = field(default_factory=list)
+    declared: dict[str, TypeInfo] = field(default_factory=dict)
     outputs: dict[Value, TypeInfo] = field(default_factory=dict)
     originals: dict[Value, Tensor | SparseTensor] = field(default_factory=dict)
     annotations: list[Annotation] = field(default_factory=list)

@@ -150,6 +150,7 @@ class GraphReader:
         outputs = []
         for start, end in ranges:
             name, info = self.value_info(data, start, end)
+            graph.extra.declared[name] = info
             value = find(name, (graph._values, *outer))
             if value is None:
                 raise ModelError(f"output {name!r} of graph {graph.name!r} is defined nowhere")

@@ -117,7 +117,7 @@ class OutputFile:
         """Make it durable and move it into place; `before` is called in between."""
         with _told(self.path):
             self.flush()
-            os.fsync(self._fd)
+            _sync(self._fd)
             os.close(self._fd)
             self._fd = -1
             before()
@@ -179,13 +179,22 @@ def _read(source: SourceFile, offset: int, count: int) -> bytes:
     return os.read(descriptor, count)
 
 
+def _sync(descriptor: int) -> None:
+    """Make the content durable, where the file system can."""
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+
+
 def _sync_folder(folder: Path) -> None:
     """Make a renaming durable; not all systems can."""
     if hasattr(os, "O_DIRECTORY"):
         with contextlib.suppress(OSError):
             descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
             try:
-                os.fsync(descriptor)
+                _sync(descriptor)
             finally:
                 os.close(descriptor)
 

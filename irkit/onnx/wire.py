@@ -115,19 +115,21 @@ class Field(NamedTuple):
 
 def read_varint(data: Buffer, pos: int) -> tuple[int, int]:
     """The unsigned number at `pos`, and the offset behind it."""
-    byte = data[pos]
-    if byte < 128:
-        return byte, pos + 1
-    result, shift = byte & 127, 7
-    while True:
-        pos += 1
+    try:
         byte = data[pos]
-        result |= (byte & 127) << shift
         if byte < 128:
-            return result, pos + 1
-        shift += 7
-        if shift > 63:
-            raise ModelError("not protobuf: a number is longer than 64 bits")
+            return byte, pos + 1
+        result, shift = byte & 127, 7
+        while shift < 64:
+            pos += 1
+            byte = data[pos]
+            result |= (byte & 127) << shift
+            if byte < 128:
+                return result, pos + 1
+            shift += 7
+    except IndexError:
+        raise ModelError("truncated or damaged: the data ends within a number") from None
+    raise ModelError("not protobuf: a number is longer than 64 bits")
 
 
 def signed(number: int) -> int:

@@ -56,7 +56,10 @@ def chain() -> onnx.ModelProto:
         node("Dropout", ["c"], ["d", ""]),
         node("Mul", ["d", "d"], ["y"]),
     ]
-    data = [numpy_helper.from_array(np.ones((2, 3), np.float32), "w"), numpy_helper.from_array(np.array(6, np.float32), "top")]
+    data = [
+        numpy_helper.from_array(np.ones((2, 3), np.float32), "w"),
+        numpy_helper.from_array(np.array(6, np.float32), "top"),
+    ]
     return model(nodes, data, value_info=[info("c"), info("a", ("N", None)), info("gone")])
 
 

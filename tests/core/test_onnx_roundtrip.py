@@ -201,6 +201,21 @@ def test_annotations_follow_names_and_go_with_their_values() -> None:
     assert not irkit.to_proto(model).graph.quantization_annotation
 
 
+def test_what_an_output_declares_goes_on_for_the_value_that_takes_its_place() -> None:
+    proto = models.annotated()
+    proto.graph.output[0].doc_string = "the result"
+    proto.graph.output[0].type.denotation = "TENSOR"
+    proto.graph.quantization_annotation[0].tensor_name = "y"
+    model = irkit.from_proto(proto)
+    mul = model.graph.node("Mul_y")
+    new = model.graph.append(irkit.Node("Abs", mul.inputs[:1]))
+    model.graph.replace_value(mul.output, new.output)
+    model.graph.remove(mul)
+    saved = irkit.to_proto(model)
+    assert saved.graph.output[0] == proto.graph.output[0]
+    assert saved.graph.quantization_annotation == proto.graph.quantization_annotation
+
+
 def test_a_changed_type_replaces_the_recorded_one_and_keeps_its_doc() -> None:
     model = irkit.from_proto(models.annotated())
     model.graph.inputs[0].type = irkit.TensorType(irkit.DType.FLOAT32, (5, 3))

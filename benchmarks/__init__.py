@@ -1,0 +1,1 @@
+"""Speed and memory of irkit against its peers, as ratios measured in one run."""
