@@ -7,20 +7,21 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from irkit.checks import ALL_RULES
 from irkit.diagnostics import Finding, Report, Severity
-from irkit.drift import COSINE_BUDGET, TOP1_BUDGET, Drift
 from irkit.errors import OptionError
 from irkit.library import Library
 from irkit.linter import run_rules
 from irkit.model import Model
 from irkit.onnx.reader import load
 from irkit.pass_base import Context, Effect, Pass
-from irkit.pass_spec import parse_passes
-from irkit.pipeline import PipelineResult, Progress, Verify, run_pipeline
 from irkit.target import Target, load_target
+
+if TYPE_CHECKING:  # what a lint does not need is imported where it is used
+    from irkit.drift import Drift
+    from irkit.pipeline import PipelineResult, Progress, Verify
 
 ModelOrPath: TypeAlias = "Model | str | os.PathLike[str]"
 
@@ -110,6 +111,8 @@ def optimize(
     Raises a subclass of `InputError` for what the caller can mend. Where ONNX Runtime is not installed, the proofs say
     that they are not verified.
     """
+    from irkit.pipeline import run_pipeline
+
     chip = _target(target)
     library = Library()
     for path in passes:
@@ -145,6 +148,8 @@ def plan_passes(
     skip: Collection[str] = (),
 ) -> list[Pass]:
     """The passes that `optimize` runs, in order. Raises `OptionError` where the wishes do not fit together."""
+    from irkit.pass_spec import parse_passes
+
     plan = parse_passes(only, library) if only else _default_plan(target, library)
     for name in skip:
         library.find(name)
@@ -194,6 +199,8 @@ def _unaccepted(run: PipelineResult) -> Iterator[Drift]:
 
 def drift_finding(drift: Drift) -> Finding:
     """The error finding of a drift that is beyond the budget and not accepted."""
+    from irkit.drift import COSINE_BUDGET, TOP1_BUDGET
+
     worst = drift.worst
     if worst is None:
         found = f"its drift could not be measured: {drift.reason or 'no output holds floats'}"

@@ -22,6 +22,8 @@ from irkit.drift import Drift
 from irkit.errors import InputError, OptionError, PassError
 from irkit.executor import require_runtime
 from irkit.infer import Inference
+from irkit.ir import Value
+from irkit.journal import Edit
 from irkit.library import Library
 from irkit.model import Model
 from irkit.pass_base import Context, Effect, Pass
@@ -51,7 +53,7 @@ class PassRun:
 
     Attributes:
         name, spec, effect: the pass; `spec` with its options.
-        changed: whether it edited anything but types.
+        changed: whether it edited anything but types, unless of an input.
         nodes_before, nodes_after: number of nodes, nested ones included.
         rewrites: how often each rule was applied.
         notes: what the pass tells.
@@ -245,7 +247,7 @@ class _Runner:
                 message = f"{item.name}: {run.failed}"
                 context.find("IRK031", "pass-failed", message, advice="the model goes on without it")
         run.seconds = time.perf_counter() - began
-        edits = [edit for edit in journal.since(mark) if edit.kind != "type"]
+        edits = [edit for edit in journal.since(mark) if edit.kind != "type" or _is_input(edit)]
         run.changed = bool(edits)
         groups = dict.fromkeys(edit.group for edit in edits if edit.group is not None)
         run.rewrites = dict(Counter(group.rule for group in groups))
@@ -293,8 +295,7 @@ class _Runner:
 
     def _prove(self, first: int, last: int) -> None:
         """Prove the passes from `first` to `last`, taking back what is wrong, until what is left is proven."""
-        runs = self.result.passes[first : last + 1]
-        if self.verify == "none" or not any(run.changed for run in runs):
+        if self.verify == "none" or not self._changed(first, last):
             return
         if first < last and self._reshapes(first, last):
             index = next((i for i in range(first, last + 1) if self._reshapes(i, i)), last)
@@ -302,12 +303,15 @@ class _Runner:
             self.result.proofs.append(self._trial(index, index, self.ends[index]))
             self._prove(index + 1, last)
             return
-        while True:
+        while self._changed(first, last):
             proof = self._trial(first, last, self.ends[last])
             if proof.verdict is not ProofVerdict.FAILED:
                 self.result.proofs.append(proof)
                 return
             self._take_back(first, last, proof)
+
+    def _changed(self, first: int, last: int) -> bool:
+        return any(run.changed for run in self.result.passes[first : last + 1])
 
     def _reshapes(self, first: int, last: int) -> bool:
         """Whether these passes changed the numbers in the shape of an input, so that no input fits before and after."""
@@ -398,6 +402,11 @@ def _first_bad(marks: Sequence[int], is_bad: Callable[[int], bool]) -> int:
         else:
             low = middle + 1
     return marks[low]
+
+
+def _is_input(edit: Edit) -> bool:
+    """Whether an edit is of an input of a graph, as where a dimension is frozen."""
+    return isinstance(edit.target, Value) and edit.target.is_graph_input
 
 
 def _count(model: Model) -> int:

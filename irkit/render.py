@@ -9,14 +9,16 @@ import math
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from irkit.compiler import OptimizeResult
 from irkit.diagnostics import Finding, Report, Severity
-from irkit.drift import Drift
-from irkit.pipeline import PassRun, PipelineResult
-from irkit.proof import Proof, ProofVerdict
 from irkit.version import __version__
+
+if TYPE_CHECKING:  # a lint shows none of these
+    from irkit.compiler import OptimizeResult
+    from irkit.drift import Drift
+    from irkit.pipeline import PassRun, PipelineResult
+    from irkit.proof import Proof
 
 SCHEMA = 1
 """Version of the JSON that is written; it grows only by new keys."""
@@ -207,7 +209,7 @@ def _proof_facts(run: PipelineResult) -> Iterator[tuple[str, str]]:
 
 def proof_text(proof: Proof) -> str:
     """What was proven, in a sentence."""
-    if proof.verdict is ProofVerdict.NOT_VERIFIED:
+    if not proof.is_verified:
         return f"not verified: {proof.reason}"
     worst = f", at `{proof.worst_value}`" if proof.worst_value else ""
     text = (
@@ -256,8 +258,7 @@ def optimize_verdict(result: OptimizeResult) -> str:
         ):
             return "The model is as the compiler takes it, but its function changed: accept that, or keep it exact."
         return "The compiler will refuse the model still; the errors above need your hand."
-    verdicts = {proof.verdict for proof in result.run.proofs}
-    if result.options.get("verify") == "none" or ProofVerdict.NOT_VERIFIED in verdicts:
+    if result.options.get("verify") == "none" or not all(proof.is_verified for proof in result.run.proofs):
         return "Nothing that is known stands in the compiler's way; that the function was kept is not proven."
     kept = "its function is proven to be kept" if result.drift == "none" else "its changed function is accepted"
     return f"Nothing that is known stands in the compiler's way; {kept}."
