@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 from irkit.errors import ModelError
 from irkit.tensor import SparseTensor, Tensor, from_bytes
@@ -272,22 +273,22 @@ class TensorReader(TypeReader):
                 self.expect(")")
                 return Tensor.splat(item.numpy()[()], shape, dtype)
             if how.text == "iota":
-                return elements.tensor_of(dtype, shape, [str(item) for item in range(math.prod(shape))])
+                return elements.iota_tensor(dtype, shape)
             if how.text == "random":
                 return elements.random_tensor(dtype, shape, **self._options())
         except ValueError as error:
             raise self.expected(str(error), how) from None
         raise self.expected("data: a number, a list, splat(...), zeros, ones, iota, random(...) or sha256:...", how)
 
-    def _options(self) -> dict[str, float]:
+    def _options(self) -> dict[str, Any]:
         self.expect("(")
-        options: dict[str, float] = {}
+        options: dict[str, Any] = {}
         while self.listed(")"):
             token = self.take("name", "seed, low or high")
             if token.text not in ("seed", "low", "high"):
                 raise self.expected("seed, low or high", token)
             self.expect("=")
-            options[token.text] = self.number()
+            options[token.text] = self.integer() if token.text == "seed" else self.number()
         return options
 
     def _by_digest(self, token: Token, dtype: DType, shape: tuple[int, ...]) -> Tensor:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from irkit.attributes import Attr, AttrKind
+from irkit.errors import ModelError
 from irkit.ir import Graph, Node, NodeExtra, Value
 from irkit.model import Function, Model
 from irkit.tensor import Tensor
@@ -14,7 +15,7 @@ from irkit.text import tensors as elements
 from irkit.text.cursor import TensorReader
 from irkit.text.lexer import Token
 from irkit.text.printer import BUILDERS, DEFAULT_IR_VERSION, DEFAULT_OPSET, SINGLE, SMALL
-from irkit.types import TensorType, ValueType
+from irkit.types import DType, SparseTensorType, TensorType, ValueType
 
 
 def parse_model(text: str, weights: Mapping[str, Tensor] | Model | None = None, *, source: str = "text") -> Model:
@@ -28,7 +29,10 @@ def parse_model(text: str, weights: Mapping[str, Tensor] | Model | None = None, 
     Raises `ModelError` with line, column and what was expected.
     """
     found = digests_of(weights) if isinstance(weights, Model) else weights or {}
-    return _Parser(text, source, found).model()
+    try:
+        return _Parser(text, source, found).model()
+    except RecursionError:
+        raise ModelError(f"{source}: graphs, lists or types are nested too deeply") from None
 
 
 def digests_of(model: Model) -> dict[str, Tensor]:
@@ -40,6 +44,11 @@ def _constants(model: Model) -> list[Tensor]:
     found: list[Any] = [value.initializer for graph in model.walk_graphs() for value in graph.initializers.values()]
     found += [attr.value for node in model.walk() for attr in node.attrs.values() if attr.kind == AttrKind.TENSOR]
     return [tensor for tensor in found if isinstance(tensor, Tensor)]
+
+
+def dtype_of(type: ValueType | None) -> DType | None:
+    """The element type of a tensor type."""
+    return type.dtype if isinstance(type, (TensorType, SparseTensorType)) else None
 
 
 @dataclass
@@ -217,6 +226,8 @@ class _Parser(TensorReader):
         default_of = graph.values.get(name)
         if default_of is not None and default_of.is_graph_input and not default_of.is_initializer:
             type = type or default_of.type
+            if default_of.type is not None and dtype_of(default_of.type) != dtype_of(type):
+                raise self.wrong(f"input %{token.text} is {default_of.type}; this default is {type}", token)
         else:
             default_of = None
             self.new_name(token, graph)

@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeAlias
 from irkit.attributes import Attr, AttrKind
 from irkit.ir import Graph, Node, Value
 from irkit.model import Function, Model
+from irkit.node import type_of_data
 from irkit.tensor import SparseTensor, Tensor
 from irkit.text import tensors
 from irkit.text.lexer import bare, quote, quote_bytes, word
@@ -169,8 +170,9 @@ class Printer:
 
     def initializer(self, value: Value) -> str:
         """A stored constant."""
-        assert value.initializer is not None
-        return f"{self.typed(value)} = {self.constant(value.initializer)}"
+        data = value.initializer
+        assert data is not None
+        return f"{self.ref(value)}: {type_text(type_of_data(data))} = {self.constant(data)}"
 
     def ref(self, value: Value) -> str:
         """A value where it is made or read."""

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 _BITS_OF_FLOAT = {DType.FLOAT16: 16, DType.FLOAT32: 32, DType.FLOAT64: 64}
 _PLAIN_NAN = {16: 0x7E00, 32: 0x7FC00000, 64: 0x7FF8000000000000}
+MOST_MADE = 1 << 28
+"""Most elements that `random` and `iota` make."""
+
 _CODES = {16: ("<e", "<H"), 32: ("<f", "<I"), 64: ("<d", "<Q")}
 
 
@@ -134,8 +137,23 @@ def _fits(number: int, dtype: DType) -> bool:
     return low <= number < low + (1 << bits)
 
 
+def iota_tensor(dtype: DType, shape: tuple[int, ...]) -> Tensor:
+    """0, 1, 2, ... in row-major order. Raises `ValueError` where they do not fit the type."""
+    import numpy as np
+
+    _check_size(shape)
+    if dtype.is_integer and not _fits(max(math.prod(shape) - 1, 0), dtype):
+        raise ValueError(f"elements that fit {dtype.label}")
+    return Tensor.of(np.arange(math.prod(shape)).astype(dtype.numpy).reshape(shape))
+
+
+def _check_size(shape: tuple[int, ...]) -> None:
+    if math.prod(shape) > MOST_MADE:
+        raise ValueError(f"at most {MOST_MADE} elements to make up")
+
+
 def random_tensor(
-    dtype: DType, shape: tuple[int, ...], seed: float = 0, low: float | None = None, high: float | None = None
+    dtype: DType, shape: tuple[int, ...], seed: int = 0, low: float | None = None, high: float | None = None
 ) -> Tensor:
     """Uniform numbers in [low, high) that depend on nothing but the arguments.
 
@@ -143,8 +161,9 @@ def random_tensor(
     """
     import numpy as np
 
+    _check_size(shape)
     # Of numpy's generators, this one's stream is frozen; and uniform numbers take no function of the C library.
-    unit = np.random.RandomState(int(seed)).random_sample(shape)
+    unit = np.random.RandomState(seed).random_sample(shape)
     if dtype == DType.BOOL:
         return Tensor.of(unit < 0.5)
     if not dtype.is_native or dtype.numpy.kind == "c":

@@ -318,6 +318,19 @@ def test_an_input_with_a_default() -> None:
     around(model)
 
 
+def test_the_default_of_an_input_with_a_symbol_says_its_shape() -> None:
+    model = parse_model("graph(%x: float32[N]) -> (%y) { %x: float32[2] = [1, 2]  %y = Relu(%x) }")
+    assert print_model(model) == (
+        "opset 17\n\ngraph(%x: float32[N]) -> (%y) {\n  %x: float32[2] = [1.0, 2.0]\n  %y = Relu(%x)\n}\n"
+    )
+    around(model)
+
+
+def test_deep_nesting_is_refused() -> None:
+    with pytest.raises(ModelError, match="nested too deeply"):
+        parse_model(f"graph(%x: {'seq(' * 5000}float32[1]{')' * 5000}) -> () {{ }}")
+
+
 def test_quotes_where_a_name_is_no_identifier() -> None:
     graph = Graph("a graph")
     names = ["", "plain", "/a/b_0", "onnx::Conv_1", 'q"uote', "sp ace", "\u00fc", "a:b", "a-b", "%x", "inf", "1"]
@@ -398,6 +411,11 @@ def test_extras_of_nodes_survive() -> None:
         ("graph(%x) -> () {\n  %w: float32[2] = rnd\n}", 2, 20, "expected data: a number"),
         ("graph(%x) -> () {\n  %w: float32[2] = random(sed=1)\n}", 2, 27, "expected seed, low or high"),
         ("graph(%x) -> () {\n  %w: bfloat16[2] = random()\n}", 2, 21, "does not make bfloat16"),
+        ("graph(%x) -> () {\n  %w: float32[2] = random(seed=inf)\n}", 2, 32, "expected an integer"),
+        ("graph(%x) -> () {\n  %w: float32[2] = random(seed=-1)\n}", 2, 20, "expected"),
+        ("graph(%x) -> () {\n  %w: int8[999999999] = random()\n}", 2, 25, "at most 268435456 elements to make up"),
+        ("graph(%x) -> () {\n  %w: int8[129] = iota\n}", 2, 19, "elements that fit int8"),
+        ("graph(%x: int8[1]) -> () {\n  %x: float32[1] = [1]\n}", 2, 3, "%x is int8[1]; this default is float32[1]"),
         ("graph(%x) -> () {\n  %w: bfloat16[2] = ones\n}", 2, 21, "give its bits"),
         ("graph(%x) -> () {\n  %w: float32[2] = x\"00\"\n}", 2, 20, "has 8 bytes, found 1"),
         ("graph(%x) -> () {\n  %w: float32[2] = x\"0\"\n}", 2, 20, "an even number of hex digits"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 import tempfile
 from pathlib import Path
 
@@ -54,6 +56,20 @@ def test_names_inside_can_all_be_changed(model: Model) -> None:
     verify(other)
     assert difference(model, other, names=False) is None
     assert difference(model, parse_model(print_model(other), other), names=False) is None
+
+
+@given(model=models(max_steps=5), data=st.data())
+@settings(max_examples=200, deadline=None)
+def test_a_mangled_text_is_refused_or_read(model: Model, data: st.DataObject) -> None:
+    """Whatever is written, there is an error of irkit's own, or a model that prints and reads back."""
+    words = re.findall(r"\s+|[%@!]?[\w./]+|.", print_model(model, weights="all"))
+    pool = [*dict.fromkeys(words), "-1", "1e99", "nan", "%", '"', "inf", "...", "!doc", "@", "splat", "x"]
+    for _ in range(data.draw(st.integers(1, 3))):
+        place = data.draw(st.integers(0, len(words) - 1))
+        words[place : place + data.draw(st.integers(0, 1))] = data.draw(st.lists(st.sampled_from(pool), max_size=2))
+    with contextlib.suppress(irkit.ModelError):
+        read = parse_model("".join(words))
+        assert difference(read, parse_model(print_model(read, weights="all")), annotations=True) is None
 
 
 def test_the_models_drawn_are_of_many_kinds() -> None:
