@@ -6,7 +6,7 @@ included. Every edit goes through `irkit.edits.edit`, which enters it in the jou
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from irkit import edits
@@ -50,6 +50,7 @@ class NodeExtra:
 
 
 _NO_EXTRA = NodeExtra()
+_GRAPH, _GRAPHS = AttrKind.GRAPH, AttrKind.GRAPHS
 
 
 class Value:
@@ -354,9 +355,11 @@ class Node:
     @property
     def subgraphs(self) -> tuple[Graph, ...]:
         """Graphs nested in its attributes."""
-        if self._attrs is None:  # the reader leaves no attribute with a graph undecoded
+        attrs = self._attrs
+        if not attrs:  # the reader leaves no attribute with a graph undecoded
             return ()
-        return tuple(graph for attr in self._attrs.values() if attr.raw is None for graph in attr.graphs)
+        held = [attr for attr in attrs.values() if attr._kind is _GRAPH or attr._kind is _GRAPHS]
+        return tuple(graph for attr in held for graph in attr.graphs) if held else ()
 
     @property
     def extra(self) -> NodeExtra:
@@ -393,6 +396,14 @@ class Node:
             self.extra = NodeExtra(doc, metadata, self.extra.overload, self.extra.unknown)
         if origin != self.origin:
             edits.edit(self.journaled_in, "origin", edits.node_origin, self, self._origin, origin)
+
+    def reads(self) -> Iterator[Value]:
+        """Values it reads, and those that graphs nested in it read or return, their own included."""
+        yield from (value for value in self._inputs if value is not None)
+        for graph in self.subgraphs:
+            yield from graph.outputs
+            for inner in graph:
+                yield from inner.reads()
 
     @property
     def successors(self) -> list[Node]:
