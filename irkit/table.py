@@ -188,20 +188,26 @@ class Condition:
 ALWAYS = Condition()
 
 
+@dataclass(frozen=True, kw_only=True)
+class Fact:
+    """Something that is known of the target: how surely, where from, and what to do about it."""
+
+    confidence: Confidence
+    evidence: tuple[Evidence, ...]
+    advice: str = ""
+
+
 @dataclass(frozen=True)
-class Need:
+class Need(Fact):
     """A condition that nodes of an operator must meet, where `when` holds."""
 
     must: Condition
-    confidence: Confidence
-    evidence: tuple[Evidence, ...]
     when: Condition = ALWAYS
-    advice: str = ""
     dfc: VersionRange = EVERY_VERSION
 
 
 @dataclass(frozen=True)
-class Form:
+class Form(Fact):
     """A way to use an operator that has a verdict of its own; the first form whose `when` holds decides.
 
     `silent`: it is accepted and computes something else.
@@ -210,21 +216,15 @@ class Form:
     name: str
     when: Condition
     status: Status
-    confidence: Confidence
-    evidence: tuple[Evidence, ...]
-    advice: str = ""
     silent: bool = False
     dfc: VersionRange = EVERY_VERSION
 
 
 @dataclass(frozen=True)
-class Operator:
+class Operator(Fact):
     """What is known of an operator. `layer`: the name of what it becomes in the compiler's own format."""
 
     status: Status
-    confidence: Confidence
-    evidence: tuple[Evidence, ...]
-    advice: str = ""
     layer: str = ""
     silent: bool = False
     patterns: tuple[str, ...] = ()
@@ -238,54 +238,39 @@ class Operator:
 
 
 @dataclass(frozen=True)
-class Pattern:
+class Pattern(Fact):
     """What is known of a group of operators that the compiler takes, or refuses, as one."""
 
     status: Status
-    confidence: Confidence
-    evidence: tuple[Evidence, ...]
-    advice: str = ""
     dfc: VersionRange = EVERY_VERSION
 
 
 @dataclass(frozen=True)
-class NumberFact:
+class NumberFact(Fact):
     """A number that is known of the target."""
 
     value: int
-    confidence: Confidence
-    evidence: tuple[Evidence, ...]
-    advice: str = ""
 
 
 @dataclass(frozen=True)
-class NumbersFact:
+class NumbersFact(Fact):
     """A list of numbers that is known of the target."""
 
     value: tuple[int, ...]
-    confidence: Confidence
-    evidence: tuple[Evidence, ...]
-    advice: str = ""
 
 
 @dataclass(frozen=True)
-class TextsFact:
+class TextsFact(Fact):
     """A list of words that is known of the target."""
 
     value: tuple[str, ...]
-    confidence: Confidence
-    evidence: tuple[Evidence, ...]
-    advice: str = ""
 
 
 @dataclass(frozen=True)
-class FlagFact:
+class FlagFact(Fact):
     """A yes or no that is known of the target."""
 
     value: bool
-    confidence: Confidence
-    evidence: tuple[Evidence, ...]
-    advice: str = ""
 
 
 @dataclass(frozen=True)

@@ -115,7 +115,7 @@ def _checked_version(spec: str, version: str, table: Table, path: Path) -> Versi
 def _operator_at(entry: Operator, version: Version) -> Operator:
     if version not in entry.dfc:
         advice = f"the table knows it for compiler versions {entry.dfc} only"
-        return Operator(Status.UNKNOWN, Confidence.LOW, entry.evidence, advice=advice)
+        return Operator(Status.UNKNOWN, confidence=Confidence.LOW, evidence=entry.evidence, advice=advice)
     forms = tuple(form for form in entry.forms if version in form.dfc)
     needs = tuple(need for need in entry.needs if version in need.dfc)
     if len(forms) == len(entry.forms) and len(needs) == len(entry.needs):

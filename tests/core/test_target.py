@@ -72,7 +72,7 @@ def test_a_table_is_read(tmp_path: Path) -> None:
     assert conv.evidence == (Evidence("log", "seen"),)
     assert conv.forms[0].when == Condition(rank=(3,))
     assert conv.needs[0].must.attributes == {"kernel_shape": AttributeTest(max=7.0)}
-    assert target.facts.opset == NumberFact(13, Confidence.MEDIUM, (Evidence("log", "seen"),))
+    assert target.facts.opset == NumberFact(13, confidence=Confidence.MEDIUM, evidence=(Evidence("log", "seen"),))
     assert target.facts.batch is None
     assert target.pipeline == Pipeline(("a", "b"), ("b",))
     assert target.sources == {"log": Source("a public log", SourceKind.LOG)}
@@ -113,9 +113,9 @@ def test_a_table_is_read(tmp_path: Path) -> None:
         (HEAD + SOURCE + CONV.replace('"supported"', '"pattern"') + "patterns = ['silu']\n",
          "chip.toml:12: op.Conv.patterns[0]: there is no pattern `silu`"),
         (HEAD + "[op]\nConv = 'supported'\n",
-         "chip.toml:6: op.Conv: must be a table with status, confidence, evidence; found `supported`"),
+         "chip.toml:6: op.Conv: must be a table with confidence, evidence, status; found `supported`"),
         (HEAD + "[facts]\nopset = 17\n",
-         "chip.toml:6: facts.opset: must be a table with value, confidence, evidence; found 17"),
+         "chip.toml:6: facts.opset: must be a table with confidence, evidence, value; found 17"),
         (HEAD + f"[facts.opset]\nvalue = true\nconfidence = 'low'\n{EVIDENCE}",
          "chip.toml:6: facts.opset.value: must be a whole number, found true"),
         (HEAD + "[pipeline]\npasses = ['a']\nretrain = ['b']\n",
@@ -179,7 +179,8 @@ def test_a_child_replaces_whole_entries_and_keeps_the_rest(tmp_path: Path) -> No
     )
     target = load_target(write(tmp_path, child, "chip2"))
     assert target.version == "2.5"
-    assert target.operators["Conv"] == Operator(Status.UNSUPPORTED, Confidence.HIGH, (Evidence("log", "seen"),))
+    expected = Operator(Status.UNSUPPORTED, confidence=Confidence.HIGH, evidence=(Evidence("log", "seen"),))
+    assert target.operators["Conv"] == expected
     assert target.facts.opset is not None
     assert target.facts.opset.value == 11
     assert target.facts.batch is not None
