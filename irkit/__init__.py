@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from irkit.attributes import Attr as Attr, AttrKind as AttrKind
     from irkit.binding import (
         Bindings as Bindings,
+        batch_obstacle as batch_obstacle,
         bind_inputs as bind_inputs,
-        carries_batch as carries_batch,
-        named as named,
+        is_named_dim as is_named_dim,
         tensor_inputs as tensor_inputs,
     )
     from irkit.builder import Builder as Builder
@@ -59,7 +59,6 @@ if TYPE_CHECKING:
     )
     from irkit.folding import (
         fold_shape_arithmetic as fold_shape_arithmetic,
-        graphs_of as graphs_of,
         replace_by_constants as replace_by_constants,
         take_known_branches as take_known_branches,
     )
@@ -114,7 +113,7 @@ if TYPE_CHECKING:
         RewritePass as RewritePass,
         Rule as Rule,
         apply_rules as apply_rules,
-        find as find,
+        find_matches as find_matches,
         refuse as refuse,
         rewrite as rewrite,
     )
@@ -139,7 +138,7 @@ _MODULES = {
         "read_batchnorm", "read_linear",
     ],
     "attributes": ["Attr", "AttrKind"],
-    "binding": ["Bindings", "bind_inputs", "carries_batch", "named", "tensor_inputs"],
+    "binding": ["Bindings", "batch_obstacle", "bind_inputs", "is_named_dim", "tensor_inputs"],
     "builder": ["Builder"],
     "bundle": ["write_bundle"],
     "channels.apply": ["apply_plan"],
@@ -150,7 +149,7 @@ _MODULES = {
     "elementwise": ["Region", "is_elementwise", "regions"],
     "errors": ["GraphError", "InputError", "IrkitError", "ModelError", "OptionError", "PassError"],
     "fold": ["can_evaluate", "data_slots", "evaluate", "is_exact"],
-    "folding": ["fold_shape_arithmetic", "graphs_of", "replace_by_constants", "take_known_branches"],
+    "folding": ["fold_shape_arithmetic", "replace_by_constants", "take_known_branches"],
     "identities": ["constant_integers", "identity_source", "permutation"],
     "infer": ["Inference"],
     "inlining": ["called_function", "called_functions", "inline_branch", "inline_call"],
@@ -167,7 +166,7 @@ _MODULES = {
     "pass_base": ["Context", "Effect", "Pass", "define_pass"],
     "pattern": ["OpPattern", "Pattern", "PatternOps"],
     "pipeline": ["run_passes"],
-    "rewriter": ["Refusal", "RewritePass", "Rule", "apply_rules", "find", "refuse", "rewrite"],
+    "rewriter": ["Refusal", "RewritePass", "Rule", "apply_rules", "find_matches", "refuse", "rewrite"],
     "structure": ["difference", "equal", "structural_hash"],
     "tensor": ["SparseTensor", "Tensor"],
     "text": ["parse_model", "print_graph", "print_model"],

@@ -52,7 +52,7 @@ def tensor_inputs(model: Model) -> list[Value]:
     return [value for value in fed_inputs(model) if isinstance(value.type, TensorType)]
 
 
-def named(dim: Dim) -> bool:
+def is_named_dim(dim: Dim) -> bool:
     """Whether a dimension has a name that says which it is."""
     return isinstance(dim, str) and dim not in UNNAMED
 
@@ -74,7 +74,7 @@ def bind_inputs(
     asked = set(found.symbols)
     for value in inputs:
         first = (value.shape or (0,))[0]
-        if isinstance(first, str) and named(first) and (value.shape or ()).count(first) == 1:
+        if isinstance(first, str) and is_named_dim(first) and (value.shape or ()).count(first) == 1:
             found.symbols.setdefault(first, batch)
     for value in inputs:
         _freeze(found, value, shapes.get(value.name), asked, batch)
@@ -83,7 +83,7 @@ def bind_inputs(
 
 def _symbols(inputs: Sequence[Value]) -> Iterator[str]:
     dims = dict.fromkeys(dim for value in inputs for dim in value.shape or ())
-    return (dim for dim in dims if isinstance(dim, str) and named(dim))
+    return (dim for dim in dims if isinstance(dim, str) and is_named_dim(dim))
 
 
 def _check_symbols(inputs: Sequence[Value], bind: Mapping[str, int]) -> None:
@@ -117,7 +117,7 @@ def _check_inputs(inputs: Sequence[Value], shapes: Mapping[str, Sequence[int]]) 
 
 def _match_symbols(found: Bindings, value: Value, shape: Sequence[int]) -> None:
     for dim, number in zip(value.shape or (), shape, strict=False):
-        if isinstance(dim, str) and named(dim) and found.symbols.setdefault(dim, number) != number:
+        if isinstance(dim, str) and is_named_dim(dim) and found.symbols.setdefault(dim, number) != number:
             text = f"`{dim}` would be both {found.symbols[dim]} and {number}"
             raise OptionError(f"--shape {value.name}={','.join(map(str, shape))}: {text}")
 
@@ -132,7 +132,7 @@ def _freeze(
             return
         old = (None,) * len(shape)
     new = found.put_in(old) if shape is None else tuple(shape)
-    if shape is None and new and not isinstance(new[0], int) and not named(new[0]):
+    if shape is None and new and not isinstance(new[0], int) and not is_named_dim(new[0]):
         new = (batch, *new[1:])
     found.shapes[value] = new
     for axis, (before, after) in enumerate(zip(old, new, strict=True)):
@@ -141,7 +141,7 @@ def _freeze(
             found.frozen.append(Frozen(value, axis, before, after, by_default))
 
 
-def carries_batch(model: Model, value: Value) -> str:
+def batch_obstacle(model: Model, value: Value) -> str:
     """Why another number cannot stand for the first dimension of an input, or "".
 
     A symbol is put in its place and inferred: it must reach every shape the number reached, and no constant may have

@@ -156,17 +156,23 @@ def place(node: Node, where: tuple[Graph, Node | None] | None) -> None:
         _link(node, *where)
 
 
+def join(graph: Graph, before: Node | None, after: Node | None) -> None:
+    """Make two nodes neighbours in the list of the graph; None stands for its ends."""
+    if before is None:
+        graph._first = after
+    else:
+        before._next = after
+    if after is None:
+        graph._last = before
+    else:
+        after._prev = before
+
+
 def _link(node: Node, graph: Graph, prev: Node | None) -> None:
     after = prev._next if prev is not None else graph._first
-    node._prev, node._next, node.graph = prev, after, graph
-    if prev is None:
-        graph._first = node
-    else:
-        prev._next = node
-    if after is None:
-        graph._last = node
-    else:
-        after._prev = node
+    node.graph = graph
+    join(graph, prev, node)
+    join(graph, node, after)
     graph._length += 1
     for value in node._outputs:
         if value._name:
@@ -185,15 +191,7 @@ def _unlink(node: Node) -> None:
         count_uses(node, -1)
     for nested in node.subgraphs:
         set_live(nested, False)
-    before, after = node._prev, node._next
-    if before is None:
-        graph._first = after
-    else:
-        before._next = after
-    if after is None:
-        graph._last = before
-    else:
-        after._prev = before
+    join(graph, node._prev, node._next)
     graph._length -= 1
     for value in node._outputs:
         if value._name:
@@ -256,12 +254,6 @@ def stable_order(graph: Graph) -> Iterator[Node]:
 
 def needed(node: Node, graph: Graph) -> Iterator[Node]:
     """The nodes of `graph` whose outputs the node, or a graph nested in it, reads."""
-    for value in node._inputs:
-        if value is not None and value.producer is not None and value.producer.graph is graph:
+    for value in node.reads():
+        if value.producer is not None and value.producer.graph is graph:
             yield value.producer
-    for nested in node.subgraphs:
-        for value in nested._outputs:
-            if value.producer is not None and value.producer.graph is graph:
-                yield value.producer
-        for inner in nested:
-            yield from needed(inner, graph)

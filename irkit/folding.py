@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -101,7 +101,7 @@ def fold_shape_arithmetic(model: Model, context: Context) -> int:
     inference = Inference.of(model)
     inference.update()
     count = 0
-    for graph in list(graphs_of(model.graph)):
+    for graph in list(model.graph.walk_graphs()):
         for node in graph:
             tensors = known_outputs(node, inference)
             if tensors is not None:
@@ -110,13 +110,6 @@ def fold_shape_arithmetic(model: Model, context: Context) -> int:
                         replace_by_constants(node, tensors)
                         count += 1
     return count
-
-
-def graphs_of(graph: Graph) -> Iterator[Graph]:
-    """The graph and what is nested in it, outer ones first."""
-    yield graph
-    for node in graph.walk():
-        yield from node.subgraphs
 
 
 def known_outputs(node: Node, inference: Inference) -> list[Tensor] | None:

@@ -163,8 +163,7 @@ class Graph:
             return []
         if self._outputs.count(value) == value._output_count:  # the usual case, without a walk
             return [self]
-        nested = (graph for node in self.walk() for graph in node.subgraphs)
-        return [graph for graph in (self, *nested) if value in graph._outputs]
+        return [graph for graph in self.walk_graphs() if value in graph._outputs]
 
     def _may_take_name(self, value: Value) -> bool:
         return value.producer is not None and value.producer.graph is self and not value._output_count
@@ -271,6 +270,12 @@ class Graph:
             yield node
             for graph in node.subgraphs:
                 yield from graph.walk()
+
+    def walk_graphs(self) -> Iterator[Graph]:
+        """This graph and every graph nested in it, outer ones first."""
+        yield self
+        for node in self.walk():
+            yield from node.subgraphs
 
     def node(self, name: str) -> Node:
         """The first node of that name. Raises `KeyError`."""

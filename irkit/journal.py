@@ -66,11 +66,6 @@ class Journal:
         """How many edits are in force; a mark to come back to."""
         return self._position
 
-    @property
-    def group_now(self) -> Group | None:
-        """The group new edits belong to."""
-        return self._group
-
     def record(self, kind: str, apply: Apply, target: Any, old: Any, new: Any) -> None:
         """Make the edit (call `apply(target, new)`) and enter it."""
         apply(target, new)

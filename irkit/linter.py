@@ -222,7 +222,7 @@ class Subject:
             node = pending.pop()
             if node not in live and node.graph is self.model.graph:
                 live.add(node)
-                pending += [value.producer for value in read_by(node) if value.producer is not None]
+                pending += [value.producer for value in node.reads() if value.producer is not None]
         return frozenset(live)
 
     @functools.cached_property
@@ -248,7 +248,7 @@ class Subject:
             if node is None or node in needed or node in self.folded:
                 continue
             needed.add(node)
-            pending += [self.idle[node]] if node in self.idle else read_by(node)
+            pending += [self.idle[node]] if node in self.idle else node.reads()
         return tuple(node for node in self.model.graph if node in needed and not self._goes_away(node))
 
     def _goes_away(self, node: Node) -> bool:
@@ -349,12 +349,3 @@ def _inline_at(model: Model, call: Node, function: Function) -> list[Node]:
         if called_function(model, node) is None:
             convert_node(node, version, model.opset)
     return body
-
-
-def read_by(node: Node) -> Iterator[Value]:
-    """Values of the graph that the node reads, or that graphs nested in it read or return."""
-    yield from (value for value in node.inputs if value is not None)
-    for graph in node.subgraphs:
-        yield from graph.outputs
-        for inner in graph:
-            yield from read_by(inner)

@@ -112,9 +112,7 @@ class Model:
     def walk_graphs(self) -> Iterator[Graph]:
         """Every graph: roots, each followed by what is nested in it."""
         for root in self.roots:
-            yield root
-            for node in root.walk():
-                yield from node.subgraphs
+            yield from root.walk_graphs()
 
     def walk(self) -> Iterator[Node]:
         """Every node of every graph, function bodies included."""

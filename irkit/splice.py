@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from irkit import edits
@@ -109,7 +109,7 @@ def _anchor(match: Match, read: set[Value], graph: Graph) -> Node:
     late: list[Node] = []
     made = set(match.outputs)
     for node in between:
-        if node not in inside and any(value in made for value in _reads(node)):
+        if node not in inside and any(value in made for value in node.reads()):
             late.append(node)
             made.update(node.outputs)
     if needed := [value for value in read if value in made and value not in match.outputs]:
@@ -119,14 +119,6 @@ def _anchor(match: Match, read: set[Value], graph: Graph) -> Node:
         edits.edit(graph, "move", edits.place, node, (graph, node.prev), None)
         edits.edit(graph, "move", edits.place, node, None, (graph, last))
     return last
-
-
-def _reads(node: Node) -> Iterator[Value]:
-    yield from (value for value in node.inputs if value is not None)
-    for nested in node.subgraphs:
-        yield from nested.outputs
-        for inner in nested:
-            yield from _reads(inner)
 
 
 def _stretch(roots: set[Node], graph: Graph) -> list[Node]:

@@ -34,7 +34,7 @@ class FoldConstants(irkit.Pass):
         irkit.take_known_branches(model, context)
         irkit.fold_shape_arithmetic(model, context)
         plan = _Plan.of(model)
-        for graph in list(irkit.graphs_of(model.graph)):
+        for graph in list(model.graph.walk_graphs()):
             for node in graph:
                 if node in plan.constant:
                     self._fold(node, model, context, plan)

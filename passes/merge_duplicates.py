@@ -21,8 +21,7 @@ class MergeDuplicates(irkit.Pass):
     """Merge nodes that compute the same, and stored constants that hold the same."""
 
     def run(self, model: irkit.Model, context: irkit.Context) -> None:
-        graphs = [model.graph, *(graph for node in model.graph.walk() for graph in node.subgraphs)]
-        for graph in graphs:
+        for graph in list(model.graph.walk_graphs()):
             _merge_constants(model, context, graph)
             _merge_nodes(model, context, graph)
 

@@ -14,8 +14,6 @@ hands an input straight through, nor one value twice).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import irkit
 
 _ONLY_SHAPE = ("Reshape", "Flatten", "Squeeze", "Unsqueeze")
@@ -26,17 +24,11 @@ class RemoveIdentity(irkit.Pass):
     """Remove nodes that change nothing, such as Identity, inference Dropout and cancelling Transpose pairs."""
 
     def run(self, model: irkit.Model, context: irkit.Context) -> None:
-        for graph in list(_graphs(model.graph)):
+        for graph in list(model.graph.walk_graphs()):
             for node in graph:
                 while _merge_with_source(model, context, node):
                     pass
                 _bypass(model, context, node)
-
-
-def _graphs(graph: irkit.Graph) -> Iterator[irkit.Graph]:
-    yield graph
-    for node in graph.walk():
-        yield from node.subgraphs
 
 
 def _bypass(model: irkit.Model, context: irkit.Context, node: irkit.Node) -> None:

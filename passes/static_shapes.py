@@ -56,7 +56,7 @@ class StaticShapes(irkit.Pass):
 def _freeze(model: irkit.Model, context: irkit.Context, bindings: irkit.Bindings) -> bool:
     """Write the new shapes, and numbers for symbols elsewhere; False, with nothing changed, where a node refuses."""
     for frozen in [item for item in bindings.frozen if isinstance(item.old, int)]:
-        reason = irkit.carries_batch(model, frozen.value)
+        reason = irkit.batch_obstacle(model, frozen.value)
         if reason:
             text = f"the batch of input `{frozen.value.name}` stays {frozen.old}: {reason}"
             context.find("IRK003", "batch-size", text, advice="export the model with that batch")
@@ -65,7 +65,7 @@ def _freeze(model: irkit.Model, context: irkit.Context, bindings: irkit.Bindings
     inference = irkit.Inference.of(model)
     wrong = {problem.node for problem in inference.problems}
     mark = model.journal.position
-    for value in [value for graph in irkit.graphs_of(model.graph) for value in graph.values.values()]:
+    for value in [value for graph in model.graph.walk_graphs() for value in graph.values.values()]:
         kind = value.type
         if isinstance(kind, irkit.TensorType) and kind.shape is not None:
             value.type = irkit.TensorType(kind.dtype, bindings.put_in(kind.shape))
@@ -91,7 +91,7 @@ def _fix_targets(model: irkit.Model, context: irkit.Context) -> int:
     inference = irkit.Inference.of(model)
     inference.update()
     count = 0
-    for graph in list(irkit.graphs_of(model.graph)):
+    for graph in list(model.graph.walk_graphs()):
         for node in graph:
             slot = _TARGETS.get(node.op)
             target = node.input(slot) if slot is not None and not node.domain else None
@@ -115,8 +115,8 @@ def _tell_inputs(model: irkit.Model, context: irkit.Context, batch: int) -> None
             text = f"input `{value.name}` has no known rank"
             context.find("IRK001", "dynamic-shape", text, advice=f"--shape {value.name}={batch},...")
         elif not all(isinstance(dim, int) for dim in shape):
-            names = dict.fromkeys(str(dim) for dim in shape if irkit.named(dim))
-            whole = all(isinstance(dim, int) or irkit.named(dim) for dim in shape)
+            names = dict.fromkeys(str(dim) for dim in shape if irkit.is_named_dim(dim))
+            whole = all(isinstance(dim, int) or irkit.is_named_dim(dim) for dim in shape)
             sizes = ",".join(str(dim) if isinstance(dim, int) else "NUMBER" for dim in shape)
             advice = " ".join(f"--bind {name}=NUMBER" for name in names) if whole else f"--shape {value.name}={sizes}"
             text = f"input `{value.name}` must have a static shape; found {value.type}"

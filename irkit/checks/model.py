@@ -9,7 +9,7 @@ from irkit import ops
 from irkit.diagnostics import Severity
 from irkit.inputs import fed_inputs
 from irkit.ir import Node
-from irkit.linter import Found, Subject, read_by, rule
+from irkit.linter import Found, Subject, rule
 
 _SHOWN = 5
 """How many names a message lists."""
@@ -140,7 +140,7 @@ def input_without_effect(subject: Subject) -> Iterator[Found]:
     """
     read = set(subject.model.graph.outputs)
     for node in subject.live:
-        read.update(read_by(node))
+        read.update(node.reads())
     for value in fed_inputs(subject.model):
         if value not in read:
             yield Found(f"input `{value.name}` has no effect on any output")

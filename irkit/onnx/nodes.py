@@ -228,14 +228,7 @@ def _sort(graph: Graph) -> None:
     except GraphError as error:
         raise ModelError(f"graph {graph.name!r}: {error}") from None
     for before, after in zip([None, *order], [*order, None], strict=True):
-        if before is None:
-            graph._first = after
-        else:
-            before._next = after
-        if after is None:
-            graph._last = before
-        else:
-            after._prev = before
+        edits.join(graph, before, after)
 
 
 def defined_twice(name: str, what: str) -> str:
