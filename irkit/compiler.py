@@ -101,7 +101,7 @@ def optimize(
         exact: leave out every pass that is not exact.
         bind: numbers for named dimensions, such as `{"N": 1}`.
         shapes: shapes of inputs, by name.
-        only: run these passes instead of the target's, in this order; options as in `"gelu-to-relu{silu=true}"`.
+        only: run these passes instead of the target's, in this order; options as in `"gelu-to-relu{also=[silu]}"`.
         skip: names of passes to leave out.
         passes: files or folders of your own passes; they run before `lower-opset`.
         verify: prove `each` pass, each run of exact passes (`ends`), or nothing (`none`).

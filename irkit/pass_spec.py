@@ -1,4 +1,4 @@
-"""Pipeline strings: `fold-constants,gelu-to-relu{silu=true},static-shapes{bind={N=1}}` to passes with typed options.
+"""Pipeline strings: `fold-constants,gelu-to-relu{also=[silu]},static-shapes{bind={N=1}}` to passes with typed options.
 
     pipeline := pass ("," pass)*
     pass     := name [ "{" option ("," option)* "}" ]

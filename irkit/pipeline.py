@@ -106,7 +106,7 @@ def run_passes(
 
     Args:
         model: the model; it is edited.
-        passes: names with options such as `"gelu-to-relu{silu=true}"`, or pass objects, in order.
+        passes: names with options such as `"gelu-to-relu{also=[silu]}"`, or pass objects, in order.
         verify: what is proven: `each` pass, `ends` (each run of exact passes), or `none`.
         context: collects findings and notes; see `Context`.
 

@@ -40,7 +40,7 @@ def _add_shape_flags(group: argparse._ArgumentGroup) -> None:
 
 def _add_pass_flags(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--exact", action="store_true", help="leave out every pass that is not exact")
-    group.add_argument("--only", metavar="PASS,...", help="run these, as in `gelu-to-relu{silu=true}`")
+    group.add_argument("--only", metavar="PASS,...", help="run these, as in `gelu-to-relu{also=[silu]}`")
     group.add_argument("--skip", action="append", default=[], metavar="PASS,...", help="leave these out")
     arguments.add_passes(group, "passes of your own, run as well")
 

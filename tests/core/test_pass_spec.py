@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Mapping
 from typing import Literal
 
@@ -10,6 +11,7 @@ import pytest
 
 from irkit import Context, Model, OptionError, Pass, define_pass
 from irkit.pass_spec import option_type, parse_passes, split_specs, type_label
+from tests.whole.sources import ROOT
 
 
 class Mode(enum.Enum):
@@ -101,6 +103,14 @@ def test_a_pass_is_printed_as_it_parses() -> None:
     for text in ("flag=True", "names=('a', 'b')", "count=3,ratio=0.25"):
         item = parsed(text)
         assert parse_passes(str(item), OneLibrary()) == [item]  # type: ignore[arg-type]
+
+
+def test_pipeline_strings_that_help_and_docstrings_show_are_right() -> None:
+    sources = [path.read_text(encoding="utf-8") for path in (ROOT / "irkit").rglob("*.py")]
+    shown = {spec for text in sources for spec in re.findall(r"[`\"]+((?:[a-z]+-[a-z-]+[{,])+[^`\"\n]*})", text)}
+    assert any("gelu-to-relu{" in spec for spec in shown)
+    for spec in shown:
+        parse_passes(spec)
 
 
 def test_pass_objects_go_through() -> None:
