@@ -125,11 +125,14 @@ class Attr:
 
 
 def _kind_of(name: str, value: Any) -> AttrKind:
-    single = _single_kind(value)
+    single = _KINDS.get(type(value)) or _single_kind(value)
     if single is not None:
         return single
     if isinstance(value, tuple) and value:
-        kinds = {_single_kind(item) for item in value}
+        types = set(map(type, value))
+        kinds = {_KINDS.get(type_) for type_ in types}
+        if None in kinds:
+            kinds = {_single_kind(item) for item in value}
         if kinds == {AttrKind.INT, AttrKind.FLOAT}:
             kinds = {AttrKind.FLOAT}
         if len(kinds) == 1 and (kind := kinds.pop()) in _PLURAL:
@@ -146,11 +149,11 @@ def _canonical(kind: AttrKind, value: Any) -> Any:
     if kind == AttrKind.FLOAT:
         return _float32(value)
     if kind == AttrKind.FLOATS:
-        return tuple(_float32(item) for item in value)
+        return tuple(map(_float32, value))
     if kind == AttrKind.INT:
         return int(value)
     if kind == AttrKind.INTS:
-        return tuple(int(item) for item in value)
+        return tuple(map(int, value))
     if kind == AttrKind.STRING:
         return _text(value)
     if kind == AttrKind.STRINGS:
@@ -190,6 +193,12 @@ def _single_kind(value: Any) -> AttrKind | None:
     kind = getattr(value, "attribute_kind", None)
     return AttrKind[kind] if kind is not None else None
 
+
+_KINDS: dict[type, AttrKind | None] = {
+    bool: AttrKind.INT, int: AttrKind.INT, float: AttrKind.FLOAT, str: AttrKind.STRING, bytes: AttrKind.STRING,
+    Tensor: AttrKind.TENSOR,
+}  # fmt: skip
+"""Kinds of the usual types, without a search."""
 
 _PLURAL: dict[AttrKind | None, AttrKind] = {
     AttrKind.FLOAT: AttrKind.FLOATS, AttrKind.INT: AttrKind.INTS, AttrKind.STRING: AttrKind.STRINGS,
