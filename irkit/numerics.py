@@ -32,7 +32,7 @@ UNSTABLE = 0.02
 QUIET = 1e-2
 """A channel is judged by at least this share of the whole array's scale: below it, cancellation noise rules."""
 
-_TOLERANCE = {"float16": 2e-2, "float32": 1e-4, "float64": 1e-6, "complex64": 1e-4, "complex128": 1e-6}
+_TOLERANCE = {"float16": 1e-2, "float32": 1e-4, "float64": 1e-6, "complex64": 1e-4, "complex128": 1e-6}
 
 
 class Verdict(enum.Enum):

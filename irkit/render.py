@@ -245,8 +245,10 @@ def not_checked(result: OptimizeResult) -> list[str]:
     for proof in result.run.proofs:
         if proof.proves_nothing:
             items.append(f"outputs that came out the same for all inputs: {', '.join(proof.proves_nothing)}")
-        for value, reason in proof.unstable.items():
-            items.append(f"`{value}`: {reason}")
+        if proof.unstable:
+            value, reason = next(iter(proof.unstable.items()))
+            total = f"{len(proof.unstable)} of {plural(proof.values, 'value')}"
+            items.append(f"{total}, where float noise drowns differences, such as `{value}`: {reason}")
     return items
 
 

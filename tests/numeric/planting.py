@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from irkit import Context, Model, Node, Pass, Tensor, Value, define_pass
+from irkit import Context, DType, Model, Node, Pass, Tensor, Value, define_pass
 
 Fault = Callable[[Node], bool]
 """Spoils a node; False where there is nothing to spoil."""
@@ -55,17 +55,19 @@ def scale_channel(node: Node) -> bool:
 def swap_channels(node: Node) -> bool:
     """The first and the last output channel have changed places."""
     data = weights_of(node)
-    axis = output_axis(node)
-    if data is None or data.shape[axis] < 2:
+    if data is None or data.shape[output_axis(node)] < 2:
         return False
+    axis = output_axis(node)
     array = np.moveaxis(data.numpy().copy(), axis, 0)
     array[[0, -1]] = array[[-1, 0]]
     return set_weights(node, np.moveaxis(array, 0, axis))
 
 
 def wrong_epsilon(node: Node) -> bool:
-    """A hundred times the epsilon."""
+    """A hundred times the epsilon; not in float16, whose rounding drowns it."""
     if node.op not in ("BatchNormalization", "LayerNormalization", "InstanceNormalization"):
+        return False
+    if node.output.dtype is DType.FLOAT16:
         return False
     node.set_attr("epsilon", float(node.attr("epsilon", 1e-5)) * 100)
     return True
