@@ -88,6 +88,7 @@ def optimize(
     shapes: Mapping[str, Sequence[int]] | None = None,
     only: str | Sequence[str | Pass] = (),
     skip: Collection[str] = (),
+    options: Sequence[str | Pass] = (),
     passes: Sequence[str | os.PathLike[str]] = (),
     verify: Verify = "ends",
     accept_drift: Collection[str] = (),
@@ -103,6 +104,7 @@ def optimize(
         shapes: shapes of inputs, by name.
         only: run these passes instead of the target's, in this order; options as in `"gelu-to-relu{also=[silu]}"`.
         skip: names of passes to leave out.
+        options: passes of the target's with other options, as in `"align-channels{multiple=16}"`.
         passes: files or folders of your own passes; they run before `lower-opset`.
         verify: prove `each` pass, each run of exact passes (`ends`), or nothing (`none`).
         accept_drift: names of passes whose drift is accepted.
@@ -118,7 +120,7 @@ def optimize(
     for path in passes:
         library.add(path)
     opened, source = (model, None) if isinstance(model, Model) else (load(model), Path(model))
-    plan = plan_passes(chip, library, exact=exact, bind=bind, shapes=shapes, only=only, skip=skip)
+    plan = plan_passes(chip, library, exact=exact, bind=bind, shapes=shapes, only=only, skip=skip, options=options)
     _check_accepted(accept_drift, plan, library)
     context = Context(target=chip)
     run = run_pipeline(
@@ -126,7 +128,7 @@ def optimize(
     )
     report = run_rules(opened, chip, ALL_RULES, str(source or opened.graph.name))
     report.findings[:0] = [*context.findings, *map(drift_finding, _unaccepted(run))]
-    options = {
+    asked = {
         "exact": exact,
         "bind": dict(bind or {}),
         "shapes": {name: list(shape) for name, shape in (shapes or {}).items()},
@@ -134,7 +136,7 @@ def optimize(
         "verify": verify,
         "accept_drift": sorted(accept_drift),
     }
-    return OptimizeResult(opened, chip, source, options, run, report, context.refusals)
+    return OptimizeResult(opened, chip, source, asked, run, report, context.refusals)
 
 
 def plan_passes(
@@ -146,6 +148,7 @@ def plan_passes(
     shapes: Mapping[str, Sequence[int]] | None = None,
     only: str | Sequence[str | Pass] = (),
     skip: Collection[str] = (),
+    options: Sequence[str | Pass] = (),
 ) -> list[Pass]:
     """The passes that `optimize` runs, in order. Raises `OptionError` where the wishes do not fit together."""
     from irkit.pass_spec import parse_passes
@@ -158,7 +161,7 @@ def plan_passes(
             if item.effect is not Effect.EXACT:
                 raise OptionError(f"pass `{item.name}` is not exact ({item.effect.value}): drop it, or drop --exact")
     plan = [item for item in plan if item.name not in skip and (item.effect is Effect.EXACT or not exact)]
-    return _with_shapes(plan, bind, shapes)
+    return _with_shapes(_with_options(plan, parse_passes(options, library)), bind, shapes)
 
 
 def _default_plan(target: Target, library: Library) -> list[Pass]:
@@ -170,6 +173,14 @@ def _default_plan(target: Target, library: Library) -> list[Pass]:
     places = [index for index, item in enumerate(plan) if item.name == USER_PASSES_BEFORE]
     place = places[0] if places else len(plan)
     return [*plan[:place], *own, *plan[place:]]
+
+
+def _with_options(plan: list[Pass], wishes: Sequence[Pass]) -> list[Pass]:
+    """Put passes with options in the place of those of the same name. Raises `OptionError` where there is none."""
+    by_name = {item.name: item for item in wishes}
+    for name in by_name.keys() - {item.name for item in plan}:
+        raise OptionError(f"options are given for the pass `{name}`, which does not run")
+    return [by_name.get(item.name, item) for item in plan]
 
 
 def _with_shapes(

@@ -37,15 +37,17 @@ class AlignChannels(irkit.Pass):
 
     def run(self, model: irkit.Model, context: irkit.Context) -> None:
         """Plan for the main graph, and carry it out unless the network would no longer fit."""
-        graph = model.graph
         multiple = self.multiple or _fact(context, "channel_multiple") or 8
         plan = irkit.plan_channels(
-            graph, multiple, opset=model.opset, keep=context.protected, exclude=self._reason(multiple)
+            model.graph, multiple, opset=model.opset, keep=context.protected, exclude=self._reason(multiple)
         )
+        if plan.sizes:
+            self._carry_out(plan, model, context)
         for (value, _), reason in plan.barriers.items():
             context.note(f"{value.name}: channels stay as they are: {reason}")
-        if not plan.sizes:
-            return
+
+    def _carry_out(self, plan: irkit.Plan, model: irkit.Model, context: irkit.Context) -> None:
+        graph = model.graph
         before = irkit.layer_costs(graph)
         mark = model.journal.position
         with context.rewriting(model, "align-channels") as allowed:
@@ -61,7 +63,7 @@ class AlignChannels(irkit.Pass):
                 "IRK040", "padding-leaves-single-context",
                 f"channels are not aligned: {old.parameters:,} parameters would become {new.parameters:,}, over the"
                 f" {limit:,} that are known to fit one context, and several contexts cost several times the speed",
-                severity=irkit.Severity.WARNING, advice="align it all the same with align-channels{force=true}",
+                severity=irkit.Severity.WARNING, advice="align it all the same with --pass 'align-channels{force=true}'",
             )  # fmt: skip
             return
         for value in plan.grown_values:
@@ -92,18 +94,19 @@ def _fact(context: irkit.Context, name: str) -> int:
 
 def _tell(context: irkit.Context, before: Mapping[str, irkit.Cost], after: Mapping[str, irkit.Cost]) -> None:
     """The cost, by layer and in total."""
+    old, new = irkit.total_cost(before), irkit.total_cost(after)
+    text = f"{_change('MACs', old.macs, new.macs)}, {_change('weight bytes', old.weight_bytes, new.weight_bytes)}"
+    context.note(f"in total: {text}")
+    context.note("multiples are a convention of users; no gain on Hailo-8 is publicly known")
     for name, cost in after.items():
         if cost != before[name]:
             context.note(f"{name}: {_change('MACs', before[name].macs, cost.macs)}, "
                          f"{_change('weight bytes', before[name].weight_bytes, cost.weight_bytes)}")  # fmt: skip
-    old, new = irkit.total_cost(before), irkit.total_cost(after)
-    text = f"{_change('MACs', old.macs, new.macs)}, {_change('weight bytes', old.weight_bytes, new.weight_bytes)}"
-    context.note(f"in total: {text}")
     if new.macs > 1.3 * old.macs or new.weight_bytes > 1.3 * old.weight_bytes:
         context.find(
             "IRK041", "padding-is-costly", f"aligning channels costs much: {text}",
             severity=irkit.Severity.WARNING,
-            advice="limit it with align-channels{max_growth=1.3}, or --skip align-channels",
+            advice="limit it with --pass 'align-channels{max_growth=1.3}', or --skip align-channels",
         )  # fmt: skip
 
 

@@ -42,6 +42,8 @@ def _add_pass_flags(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--exact", action="store_true", help="leave out every pass that is not exact")
     group.add_argument("--only", metavar="PASS,...", help="run these, as in `gelu-to-relu{also=[silu]}`")
     group.add_argument("--skip", action="append", default=[], metavar="PASS,...", help="leave these out")
+    other = "options of a pass that runs, as in `align-channels{multiple=16}`"
+    group.add_argument("--pass", dest="pass_options", action="append", default=[], metavar="PASS{...}", help=other)
     arguments.add_passes(group, "passes of your own, run as well")
 
 
@@ -79,6 +81,7 @@ def run(options: argparse.Namespace) -> int:
             shapes=shapes,
             only=options.only or (),
             skip=arguments.names_of(options.skip),
+            options=options.pass_options,
             passes=options.passes,
             verify=options.verify,
             accept_drift=arguments.names_of(options.accept_drift),

@@ -14,6 +14,7 @@ import pytest
 
 from irkit import (
     Context,
+    Inference,
     Model,
     Plan,
     apply_plan,
@@ -21,13 +22,19 @@ from irkit import (
     get_pass,
     layer_costs,
     load,
+    parse_model,
     plan_channels,
+    print_model,
     run_passes,
     total_cost,
 )
+from irkit.channels import apply
 from irkit.channels.operators import channel_axis
 from irkit.channels.trace import PadConstant
 from irkit.executor import open_session
+from irkit.pipeline import run_pipeline
+from irkit.proof import ProofVerdict
+from irkit.target import load_target
 from tests.numeric.channel_nets import random_net
 
 BATCHES = 20
@@ -212,3 +219,53 @@ def test_the_cost_is_told() -> None:
     (line,) = [note for note in context.notes["align-channels"] if note.startswith("in total")]
     assert f"MACs {before.macs:,} -> {after.macs:,}" in line
     assert (after.macs > 1.3 * before.macs or after.weight_bytes > 1.3 * before.weight_bytes) == bool(context.findings)
+
+
+def test_a_network_that_would_leave_the_single_context_stays_as_it_is() -> None:
+    """25 million parameters, and a threshold that padding 4,998 channels to 5,000 would cross."""
+    text = """
+    graph(%x: float32[1,5000]) -> (%y) {
+      %w: float32[5000,4998] = splat(0.01)
+      %v: float32[4998,8] = splat(0.01)
+      %a = MatMul(%x, %w) @wide
+      %y = MatMul(%a, %v) @narrow
+    }
+    """
+    target = load_target("hailo8")
+    fact = target.facts.single_context_parameters
+    assert fact is not None
+    below = dataclasses.replace(
+        target,
+        facts=dataclasses.replace(target.facts, single_context_parameters=dataclasses.replace(fact, value=25_030_000)),
+    )
+    model = parse_model(text)
+    Inference.of(model).update()
+    before = print_model(model)
+    context = Context(target=below, pass_name="align-channels")
+    get_pass("align-channels").run(model, context)
+    assert [finding.rule for finding in context.findings] == ["padding-leaves-single-context"]
+    assert print_model(model) == before
+    get_pass("align-channels", force=True).run(model, Context(target=below, pass_name="align-channels"))
+    assert model.graph.node("wide").output.shape == (1, 5000)
+
+
+def test_the_pipeline_proves_padded_values_at_their_own_lanes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A padding that puts two channels in each other's place is caught, named and taken back; a right one is proven."""
+    right = run_pipeline(random_net(3), [get_pass("align-channels")])
+    assert right.passes[0].changed
+    assert [proof.verdict for proof in right.proofs] == [ProofVerdict.PROVEN]
+
+    real = apply.padded
+
+    def swapped(data: Any, paddings: Any) -> Any:
+        (axis, layout, fill), *others = paddings
+        places = np.flatnonzero(layout >= 0)
+        wrong = layout.copy()
+        if data.rank == 4 and len(places) > 1:
+            wrong[places[[0, -1]]] = layout[places[[-1, 0]]]
+        return real(data, [(axis, wrong, fill), *others])
+
+    monkeypatch.setattr(apply, "padded", swapped)
+    wrong = run_pipeline(random_net(3), [get_pass("align-channels")])
+    assert [taken.pass_name for taken in wrong.taken_back] == ["align-channels"]
+    assert not wrong.passes[0].changed
