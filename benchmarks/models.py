@@ -38,13 +38,13 @@ def wide_and_long(path: Path, nodes: int = 40_000) -> None:
     save(path, made, [weight], shape, shape, infos)
 
 
-def conv_bn_relu(path: Path, blocks: int = 1_000, spread: int = 2) -> None:
+def conv_bn_relu(path: Path, blocks: int = 1_000, channels: int = 32) -> None:
     """A chain of Conv, BatchNormalization, Relu; every second block with an Add, so 3.5 nodes a block."""
     rng = np.random.default_rng(0)
     made, data, last = [], [], "x"
     for index in range(blocks):
-        weight = rng.normal(0, 0.3, (8, 8, 3, 3)).astype(np.float32)
-        moments = rng.uniform(0.5, 1.5, (4, 8)).astype(np.float32)
+        weight = rng.normal(0, 0.1, (channels, channels, 3, 3)).astype(np.float32)
+        moments = rng.uniform(0.5, 1.5, (4, channels)).astype(np.float32)
         names = [f"{part}_{index}" for part in ("scale", "bias", "mean", "var")]
         data.append(numpy_helper.from_array(weight, f"w_{index}"))
         data += [numpy_helper.from_array(row, name) for row, name in zip(moments, names, strict=True)]
@@ -52,12 +52,12 @@ def conv_bn_relu(path: Path, blocks: int = 1_000, spread: int = 2) -> None:
         made.append(helper.make_node("Conv", [last, f"w_{index}"], [conv], name=f"Conv_{index}", pads=[1, 1, 1, 1]))
         made.append(helper.make_node("BatchNormalization", [conv, *names], [norm], name=f"Bn_{index}"))
         made.append(helper.make_node("Relu", [norm], [relu], name=f"Relu_{index}"))
-        if index % spread == 1:
+        if index % 2 == 1:
             made.append(helper.make_node("Add", [relu, last], [f"sum_{index}"], name=f"Add_{index}"))
             relu = f"sum_{index}"
         last = relu
     made.append(helper.make_node("Identity", [last], ["y"], name="end"))
-    save(path, made, data, [1, 8, 8, 8], [1, 8, 8, 8])
+    save(path, made, data, [1, channels, 8, 8], [1, channels, 8, 8])
 
 
 def heavy(path: Path, megabytes: int = 500, layers: int = 10, bn: bool = False) -> None:

@@ -116,7 +116,7 @@ def _encoder(model: Model, place: Placer | None = None, outputs: Iterable[Value]
 def _save_in_two(model: Model, path: str | os.PathLike[str]) -> None:
     """Write the larger weights to a data file, then the rest."""
     target = Path(os.path.realpath(path))
-    with OutputFile(target) as file, OutputFile(target.with_name(f"{target.stem}.data")) as data:
+    with OutputFile(target) as file, OutputFile(target.with_name(f"{target.stem}.new.data")) as data:
         data_name, offsets = _write_weights(model, data, target.stem)
 
         def place(value: Value, tensor: Tensor) -> bytes | None:
