@@ -214,6 +214,8 @@ class Linear:
         """Why `before` is not possible, as far as can be told without computing it."""
         if affine.channels != self.inputs:
             return refuse(f"it has {affine.channels} channels before a layer of {self.inputs}")
+        if self.node.attr("transA", 0):
+            return refuse(f"{self.node!r} reads its input transposed")
         return refuse(why) if affine.shifts and (why := self._border()) else None
 
     def before(self, affine: Affine) -> tuple[Tensor, Tensor] | Refusal:
@@ -324,13 +326,11 @@ def _read_matrix(node: Node, weight: Tensor) -> Linear | Refusal:
     x = node.inputs[0]
     if weight.rank != 2 or (node.op == "MatMul" and len((x.shape if x is not None else None) or ()) != 2):
         return refuse(f"{node!r} does not multiply two matrices")
-    if node.attr("transA", 0):
-        return refuse(f"{node!r} reads its input transposed")
     inputs, outputs = reversed(weight.shape) if node.attr("transB", 0) else weight.shape
     bias = node.input(2) if node.op == "Gemm" else None
     data = as_float64(bias)
     if bias is not None:
-        if data is None or data.size not in (1, outputs) or (data.size == outputs and data.shape[-1] != outputs):
+        if data is None or data.size not in (1, outputs) or (data.size > 1 and data.shape[-1] != outputs):
             return refuse(f"the bias of {node!r} is no constant with one number a column")
         data = np.broadcast_to(data.reshape(-1) * float(node.attr("beta", 1.0)), (outputs,))
     return Linear(node, weight, data, 1, inputs, outputs)
