@@ -93,9 +93,7 @@ class OnnxIrTasks:
         for node in model.graph:
             if node.op_type == "Relu":
                 new = self.ir.Node("", "LeakyRelu", node.inputs, [self.ir.AttrFloat32("alpha", 0.2)])
-                self.convenience.replace_nodes_and_values(
-                    model.graph, node, [node], [new], node.outputs, new.outputs
-                )
+                self.convenience.replace_nodes_and_values(model.graph, node, [node], [new], node.outputs, new.outputs)
         self.ir.save(model, out)
 
 

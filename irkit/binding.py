@@ -57,9 +57,7 @@ def is_named_dim(dim: Dim) -> bool:
     return isinstance(dim, str) and dim not in UNNAMED
 
 
-def bind_inputs(
-    model: Model, bind: Mapping[str, int], shapes: Mapping[str, Sequence[int]], batch: int = 1
-) -> Bindings:
+def bind_inputs(model: Model, bind: Mapping[str, int], shapes: Mapping[str, Sequence[int]], batch: int = 1) -> Bindings:
     """What the inputs become when symbols and inputs get these numbers, and each first dimension left free the batch.
 
     Raises `OptionError` where a name is unknown, or a number contradicts the model or another one.
@@ -122,9 +120,7 @@ def _match_symbols(found: Bindings, value: Value, shape: Sequence[int]) -> None:
             raise OptionError(f"--shape {value.name}={','.join(map(str, shape))}: {text}")
 
 
-def _freeze(
-    found: Bindings, value: Value, shape: Sequence[int] | None, asked: set[str], batch: int
-) -> None:
+def _freeze(found: Bindings, value: Value, shape: Sequence[int] | None, asked: set[str], batch: int) -> None:
     """Enter one input's new shape and its frozen dimensions."""
     old: Shape | None = value.shape
     if old is None:

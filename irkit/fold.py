@@ -130,9 +130,7 @@ def _scalar(tensor: Tensor) -> Tensor:
     return Tensor.of(tensor.numpy()[(0,) * tensor.rank].copy() if tensor.rank else tensor.numpy(), tensor.dtype)
 
 
-def _uniform_moved(
-    call: Call, slots: tuple[int, ...], types: Sequence[ValueType | None]
-) -> list[Tensor] | None:
+def _uniform_moved(call: Call, slots: tuple[int, ...], types: Sequence[ValueType | None]) -> list[Tensor] | None:
     data = [call.tensor(slot) for slot in slots or range(len(call.inputs))]
     sizes = [tensor.size for tensor in data]
     if not all(tensor.is_splat or tensor.size == 1 for tensor in data) or min(sizes) == 0:

@@ -439,4 +439,3 @@ def _is_kept(old: ValueType | None, new: ValueType | None) -> bool:
     if not isinstance(new, type(old)) or old.dtype != new.dtype:
         return False
     return old.shape is None or (new.shape is not None and len(old.shape) == len(new.shape))
-

@@ -63,7 +63,8 @@ class AlignChannels(irkit.Pass):
                 "IRK040", "padding-leaves-single-context",
                 f"channels are not aligned: {old.parameters:,} parameters would become {new.parameters:,}, over the"
                 f" {limit:,} that are known to fit one context, and several contexts cost several times the speed",
-                severity=irkit.Severity.WARNING, advice="align it all the same with --pass 'align-channels{force=true}'",
+                severity=irkit.Severity.WARNING,
+                advice="align it all the same with --pass 'align-channels{force=true}'",
             )  # fmt: skip
             return
         for value in plan.grown_values:

@@ -19,13 +19,13 @@ class UnpackSequences(irkit.Pass):
 
     def run(self, model: irkit.Model, context: irkit.Context) -> None:
         """Look at every node that reads a sequence, nested graphs included."""
-        for graph in list(model.walk_graphs()):
+        if model.opset < 13:
+            return
+        for graph in list(model.graph.walk_graphs()):
             for node in graph:
-                if node.domain or model.opset < 13:
-                    continue
-                if node.op == "SplitToSequence":
+                if node.op_id == "SplitToSequence":
                     _unpack_split(model, context, node)
-                elif node.op in ("SequenceAt", "ConcatFromSequence"):
+                elif node.op_id in ("SequenceAt", "ConcatFromSequence"):
                     _unpack_construct(model, context, node)
 
 
@@ -41,8 +41,10 @@ def _unpack_split(model: irkit.Model, context: irkit.Context, node: irkit.Node) 
         if not allowed or graph is None:
             return
         listed = graph.add_initializer(f"{node.name}_sizes", irkit.Tensor.of(np.asarray(sizes, np.int64)))
-        types = [place_type for place_type in _part_types(node, sizes)]
-        split = irkit.Node("Split", [node.inputs[0], listed], {"axis": node.attr("axis", 0)}, len(sizes), name=node.name, types=types)
+        types = _part_types(node, sizes)
+        split = irkit.Node(
+            "Split", [node.inputs[0], listed], {"axis": node.attr("axis", 0)}, len(sizes), name=node.name, types=types
+        )
         graph.insert(split, before=node)
         split.set_origin([node])
         for user, place in zip(users, places, strict=True):
@@ -92,7 +94,7 @@ def _unpack_construct(model: irkit.Model, context: irkit.Context, node: irkit.No
     if maker is None or maker.op != "SequenceConstruct" or maker.domain or maker.graph is not node.graph:
         return
     place = _position(node, len(maker.inputs))
-    if node.op == "SequenceAt" and place is None or node.attr("new_axis", 0):
+    if (node.op == "SequenceAt" and place is None) or node.attr("new_axis", 0):
         return
     with context.rewriting(model, "sequence-construct", node.name) as allowed:
         graph = node.graph
@@ -103,7 +105,9 @@ def _unpack_construct(model: irkit.Model, context: irkit.Context, node: irkit.No
             assert element is not None
             graph.replace_value(node.output, element)
         else:
-            concat = irkit.Node("Concat", maker.inputs, {"axis": node.attr("axis")}, name=node.name, types=[node.output.type])
+            concat = irkit.Node(
+                "Concat", maker.inputs, {"axis": node.attr("axis")}, name=node.name, types=[node.output.type]
+            )
             graph.insert(concat, before=node)
             concat.set_origin([maker, node])
             graph.replace_value(node.output, concat.output)

@@ -314,7 +314,6 @@ class Encoder:
                     yield self._known[value] + encode_info(value._type, None)
 
 
-
 def _nested(node: Node) -> Iterator[Graph]:
     """The graphs nested in a node, at all depths."""
     for graph in node.subgraphs:

@@ -336,4 +336,3 @@ def encode_sparse(tensor: SparseTensor, name: str) -> Chunks:
 def own_name(tensor: Tensor) -> str:
     """The name a tensor was read under; values have names, tensors in attributes may too."""
     return tensor.raw.name if isinstance(tensor.raw, EncodedTensor) else ""
-

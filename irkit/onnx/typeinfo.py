@@ -124,7 +124,12 @@ def _opaque(data: Buffer, outer: Field) -> OpaqueType:
 
 
 _DECODERS: dict[int, Callable[[Buffer, Field], ValueType]] = {
-    0x0A: _dense, 0x22: _sequence, 0x2A: _map, 0x3A: _opaque, 0x42: _sparse, 0x4A: _optional,
+    0x0A: _dense,
+    0x22: _sequence,
+    0x2A: _map,
+    0x3A: _opaque,
+    0x42: _sparse,
+    0x4A: _optional,
 }
 
 

@@ -7,6 +7,7 @@ from irkit.types import Shape, TensorType, ValueType
 UNNAMED = frozenset({"?", "None", "-1", "unk", "unknown"})
 """Symbols exporters write for "not known": two of them need not be equal."""
 
+
 def cleaned(type: ValueType | None) -> ValueType | None:
     """A recorded type without symbols that name nothing."""
     if isinstance(type, TensorType) and type.shape is not None and any(dim in UNNAMED for dim in type.shape):

@@ -91,7 +91,7 @@ def test_a_file_is_executed_once_until_it_changes(tmp_path: Path) -> None:
         ("import irkit\nx = 1 / 0\n", "wrong.py:2: ZeroDivisionError: division by zero"),
         ("import no_such_module\n", "wrong.py:1: ModuleNotFoundError"),
         ("raise SystemExit(3)\n", "wrong.py:1: SystemExit"),
-        ('import irkit\n@irkit.define_pass("Bad Name")\nclass X(irkit.Pass):\n    "x"\n', "wrong.py:2: a pass name is kebab"),
+        ('import irkit\n@irkit.define_pass("Bad Name")\nclass X(irkit.Pass):\n    "x"\n', "wrong.py:2: a pass name is"),
         ("x = 1\n", "defines no pass"),
     ],
     ids=["syntax", "exception", "import", "exit", "name", "empty"],
@@ -123,7 +123,8 @@ def test_two_passes_of_one_name_name_both_files(tmp_path: Path) -> None:
 
 
 def test_a_bundled_pass_can_be_copied_and_run_from_elsewhere(tmp_path: Path) -> None:
-    text = (bundled("passes") / "remove_dead.py").read_text(encoding="utf-8").replace('"remove-dead"', '"my-remove-dead"')
+    text = (bundled("passes") / "remove_dead.py").read_text(encoding="utf-8")
+    text = text.replace('"remove-dead"', '"my-remove-dead"')
     (cls,) = Library().add(write(tmp_path / "mine.py", text=text))
     model = irkit.parse_model("graph(%x: float32[2]) -> (%y) {\n  %d = Neg(%x)\n  %y = Relu(%x)\n}")
     irkit.run_passes(model, [cls()], verify="none")

@@ -63,7 +63,9 @@ def test_updating_writes_what_then_passes(case: Case) -> None:
     test_golden.test_structure(written, False)
 
 
-@pytest.mark.parametrize(("old", "new"), [("@neg", "@other"), ("2.6999998", "2.7"), ("# refused", "#"), ("Mul(", "Div(")])
+@pytest.mark.parametrize(
+    ("old", "new"), [("@neg", "@other"), ("2.6999998", "2.7"), ("# refused", "#"), ("Mul(", "Div(")]
+)
 def test_another_text_fails(case: Case, old: str, new: str) -> None:
     test_golden.test_structure(case, True)
     written = Case.read(case.path)

@@ -11,6 +11,7 @@ import pytest
 
 import irkit
 from irkit.diagnostics import Severity
+from irkit.pipeline import Verify
 from irkit.proof import ProofVerdict
 from tests import corpus
 
@@ -39,7 +40,7 @@ def test_exact_optimization(entry: dict[str, Any], tmp_path: Path) -> None:
         corpus.assert_same_outputs(before, after, corpus.tolerance_of(entry))
     assert_emitted_or_told(result, written)
 
-    verify = "ends" if result.run.taken_back else "none"
+    verify: Verify = "ends" if result.run.taken_back else "none"
     again = irkit.optimize(written, exact=True, shapes=corpus.shapes_of(entry), verify=verify)
     irkit.save(again.model, tmp_path / "again.onnx")
     assert (tmp_path / "again.onnx").read_bytes() == written.read_bytes()
