@@ -33,8 +33,10 @@ def value_name(value: Value, name: str) -> None:
     if graph is not None:
         graph._values.pop(value.name, None)
         if graph._initializers.get(value.name) is value:
+            rank_initializers(graph)
             del graph._initializers[value.name]
             graph._initializers[name] = value
+            graph._unordered = True
         if name:
             graph._values[name] = value
     value._name = name
@@ -53,15 +55,29 @@ def value_data(value: Value, data: Any) -> None:
 def stored(value: Value, graph: Graph | None) -> None:
     """Make the value an initializer of the graph, or of none (then it stays in the graph only as an input)."""
     if graph is not None:
+        if not value._rank and graph._last_rank:
+            graph._last_rank += 1
+            value._rank = graph._last_rank
+        elif value._rank:
+            graph._unordered = True
         value._graph = graph
         graph._initializers[value.name] = graph._values[value.name] = value
         return
     home = value._graph
     assert home is not None
+    rank_initializers(home)
     del home._initializers[value.name]
     if value not in home._input_set:
         del home._values[value.name]
         value._graph = None
+
+
+def rank_initializers(graph: Graph) -> None:
+    """Number the initializers before the first is taken out, so that an undone edit puts it back in its place."""
+    if not graph._last_rank:
+        for rank, value in enumerate(graph._initializers.values(), 1):
+            value._rank = rank
+        graph._last_rank = len(graph._initializers) or 1
 
 
 def graph_inputs(graph: Graph, inputs: tuple[Value, ...]) -> None:

@@ -35,6 +35,8 @@ class Graph:
         self._input_set: frozenset[Value] = frozenset()
         self._outputs: tuple[Value, ...] = ()
         self._initializers: dict[str, Value] = {}
+        self._last_rank = 0
+        self._unordered = False
         self._values: dict[str, Value] = {}
         self._first: Node | None = None
         self._last: Node | None = None
@@ -62,6 +64,9 @@ class Graph:
     @property
     def initializers(self) -> Mapping[str, Value]:
         """Stored constants by name, in order."""
+        if self._unordered:
+            self._initializers = dict(sorted(self._initializers.items(), key=lambda item: item[1]._rank))
+            self._unordered = False
         return self._initializers
 
     @property

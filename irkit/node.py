@@ -60,7 +60,9 @@ class Value:
     output that was left out.
     """
 
-    __slots__ = ("_constant", "_graph", "_name", "_output_count", "_type", "_users", "index", "info", "producer")
+    __slots__ = (
+        "_constant", "_graph", "_name", "_output_count", "_rank", "_type", "_users", "index", "info", "producer",
+    )  # fmt: skip
 
     def __init__(self, name: str | None = None, type: ValueType | Lazy | None = None) -> None:
         self._name = name
@@ -72,6 +74,7 @@ class Value:
         self._output_count = 0
         self._graph: Graph | None = None
         self._constant: Tensor | SparseTensor | None = None
+        self._rank = 0
 
     @property
     def name(self) -> str:

@@ -297,3 +297,24 @@ def test_the_random_edits_are_of_every_kind() -> None:
         "rename", "type", "data", "op", "node-name", "inputs", "outputs", "attr", "extra", "origin", "insert", "remove",
         "initializer", "graph-inputs", "graph-outputs",
     }  # fmt: skip
+
+
+def test_initializers_that_come_back_take_their_old_place() -> None:
+    model = parse_model("""
+        graph(%x: float32[2]) -> (%y) {
+          %a: float32[2] = [1, 2]
+          %b: float32[2] = [3, 4]
+          %c: float32[2] = [5, 6]
+          %y = Add(%x, %c)
+        }
+    """)
+    graph, mark = model.graph, model.journal.position
+    graph.remove_initializer(graph.initializers["a"])
+    graph.initializers["b"].name = "renamed"
+    graph.add_initializer("d", Tensor.of(np.zeros(2, np.float32)))
+    assert list(graph.initializers) == ["renamed", "c", "d"]
+    end = model.journal.position
+    model.journal.undo_to(mark)
+    assert list(graph.initializers) == ["a", "b", "c"]
+    model.journal.redo_to(end)
+    assert list(graph.initializers) == ["renamed", "c", "d"]
