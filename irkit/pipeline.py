@@ -12,9 +12,9 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 from irkit import drift as drift_module, proof as proof_module
 from irkit.diagnostics import Severity
@@ -35,7 +35,7 @@ from irkit.verifier import verify as verify_ir
 Verify: TypeAlias = Literal["each", "ends", "none"]
 """What is proven: each pass, each run of exact passes, or nothing."""
 
-VERIFY_CHOICES = ("each", "ends", "none")
+VERIFY_CHOICES = get_args(Verify)
 
 MOST_BANS = 16
 """A pass more of whose rewrites are wrong is left out as a whole."""
@@ -162,6 +162,7 @@ class _Checkpoint:
     findings: int
     notes: dict[str, list[str]]
     refusals: dict[str, list[str]]
+    moved: dict[str, Mapping[int, Sequence[int]]]
 
 
 class _Runner:
@@ -233,7 +234,7 @@ class _Runner:
         notes = {name: list(texts) for name, texts in context.notes.items()}
         refusals = {name: list(texts) for name, texts in context.refusals.items()}
         mark = journal.position
-        checkpoint = _Checkpoint(mark, len(context.findings), notes, refusals)
+        checkpoint = _Checkpoint(mark, len(context.findings), notes, refusals, dict(context.moved))
         run = PassRun(item.name, str(item), item.effect, nodes_before=_count(self.model))
         self.checkpoints[index:] = [checkpoint]
         self.result.passes[index:] = [run]
@@ -286,6 +287,7 @@ class _Runner:
         del self.context.findings[checkpoint.findings :]
         self.context.notes = {name: list(texts) for name, texts in checkpoint.notes.items()}
         self.context.refusals = {name: list(texts) for name, texts in checkpoint.refusals.items()}
+        self.context.moved = dict(checkpoint.moved)
 
     def _go_back(self, index: int) -> None:
         self._restore(self.checkpoints[index])

@@ -95,9 +95,7 @@ def _group_lines(group: Sequence[Finding], style: Style) -> Iterator[str]:
     yield style.wrap(finding.message, " " * 4)
     places = [_place(one) for one in group if one.node]
     if places:
-        rest = len(places) - _NODES_SHOWN
-        more = f" and {rest} more" if rest > 0 else ""
-        yield style.wrap("at " + ", ".join(places[:_NODES_SHOWN]) + more, " " * 7, " " * 4)
+        yield style.wrap("at " + _first_few(places), " " * 7, " " * 4)
     if finding.advice:
         yield style.paint(style.wrap(finding.advice, " " * 7, "    -> "), "dim")
 
@@ -106,6 +104,11 @@ def _place(finding: Finding) -> str:
     origin = finding.origin
     source = f" ({origin.file}:{origin.line})" if origin.file else f" ({origin.module})" if origin.module else ""
     return finding.node + source
+
+
+def _first_few(places: Sequence[str]) -> str:
+    rest = len(places) - _NODES_SHOWN
+    return ", ".join(places[:_NODES_SHOWN]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def counts(report: Report) -> str:
@@ -356,8 +359,7 @@ def _findings_markdown(findings: Iterable[Finding]) -> str:
     rows = []
     for severity, groups in grouped(findings).items():
         for group in groups:
-            places = [f"`{finding.node}`" for finding in group if finding.node]
-            where = ", ".join(places[:_NODES_SHOWN]) + (f" and {len(places) - _NODES_SHOWN} more" if places[3:] else "")
+            where = _first_few([f"`{finding.node}`" for finding in group if finding.node])
             message = group[0].message + (f" ({group[0].advice})" if group[0].advice else "")
             rows.append((severity.label, f"{group[0].code} {group[0].rule}", where, message))
     return _table(("", "rule", "where", "what"), rows) if rows else ""

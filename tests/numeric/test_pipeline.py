@@ -129,6 +129,7 @@ class Crash(Pass):
     def run(self, model: Model, context: Context) -> None:
         context.note("half done")
         context.find("X", "x", "half done")
+        context.moved["c0"] = {}
         model.graph.node("conv0").set_attr("strides", [2, 2])
         raise ZeroDivisionError("oops")
 
@@ -140,6 +141,7 @@ def test_a_pass_that_fails_leaves_no_trace_but_a_finding() -> None:
     (finding,) = context.findings
     assert finding.rule == "pass-failed"
     assert "ZeroDivisionError: oops" in finding.message
+    assert (context.notes, context.moved) == ({}, {})
     assert result.passes[1].changed
 
 
