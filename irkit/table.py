@@ -199,10 +199,11 @@ class Fact:
 
 @dataclass(frozen=True)
 class Need(Fact):
-    """A condition that nodes of an operator must meet, where `when` holds."""
+    """A condition that nodes of an operator must meet, where `when` holds. `repaired_by`: the pass that sees to it."""
 
     must: Condition
     when: Condition = ALWAYS
+    repaired_by: str = ""
     dfc: VersionRange = EVERY_VERSION
 
 

@@ -127,7 +127,8 @@ def operator_need(subject: Subject) -> Iterator[Found]:
     for node, needs in subject.once(unmet_needs).items():
         for need, text in needs:
             message = f"{node.op_id}: {text} {_grounds(need.confidence, need.evidence)}"
-            yield Found(message, node, severity_of(need.confidence), advice=need.advice)
+            fixable = subject.runs(need.repaired_by)
+            yield Found(message, node, severity_of(need.confidence), fixable, advice=need.advice)
 
 
 @rule("HAI107", "silently-wrong-operator", Severity.ERROR)
