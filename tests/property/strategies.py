@@ -19,7 +19,7 @@ from irkit import Model, parse_model
 Shape = tuple[int, ...]
 """Shape of a value without its batch."""
 
-UNARY = ["Relu", "Sigmoid", "Tanh", "Neg", "Abs", "Erf", "HardSwish", "Identity", "Dropout", "Softplus"]
+UNARY = ["Relu", "Neg", "Identity", "Dropout", "Sigmoid", "Tanh", "Abs", "Erf", "HardSwish", "Softplus"]
 BINARY = ["Add", "Sub", "Mul"]
 
 
@@ -56,9 +56,11 @@ class Net:
         self.made[name] = shape
 
     def pick(self, rank: int | None = None) -> str | None:
-        """A value so far, the last ones more often."""
+        """A value so far: mostly the last one, so that chains grow."""
         fitting = [name for name, shape in self.made.items() if rank is None or len(shape) == rank]
-        return self.draw(st.sampled_from([*fitting, *fitting[-2:], *fitting[-1:]])) if fitting else None
+        if not fitting:
+            return None
+        return fitting[-1] if self.draw(st.integers(0, 3)) else self.draw(st.sampled_from(fitting))
 
 
 def convolution(net: Net) -> None:
@@ -78,7 +80,15 @@ def batch_norm(net: Net) -> None:
     if x is not None:
         channels = net.made[x][0]
         parameters = [net.weights(channels, low=0.5, high=1.5), *(net.weights(channels) for _ in range(2))]
-        net.then(net.made[x], "BatchNormalization", x, *parameters, net.weights(channels, low=0.5, high=2))
+        variance = net.weights(channels, low=0.5, high=2)
+        net.then(net.made[x], "BatchNormalization", x, *parameters, variance, attrs="{epsilon=0.1}")
+
+
+def layer(net: Net) -> None:
+    """Convolution, batch norm and activation in a row, as most networks have them."""
+    convolution(net)
+    batch_norm(net)
+    unary(net)
 
 
 def unary(net: Net) -> None:
@@ -229,13 +239,13 @@ def branches(net: Net) -> None:
 
 
 STEPS: list[Callable[[Net], None]] = [
-    convolution, convolution, batch_norm, batch_norm, unary, unary, binary, gelu, concat_and_split, transpose, flatten,
+    layer, layer, layer, convolution, batch_norm, unary, unary, binary, gelu, concat_and_split, transpose, flatten,
     linear, pooling, nothing, twice, constant_arithmetic, branches,
 ]  # fmt: skip
 
 
 @st.composite
-def models(draw: st.DrawFn, min_steps: int = 1, max_steps: int = 9) -> Model:
+def models(draw: st.DrawFn, min_steps: int = 1, max_steps: int = 12) -> Model:
     """A random model of opset 17 with named nodes; inputs `x` and sometimes `z`, up to three outputs."""
     net = Net(draw)
     channels, size = draw(st.sampled_from([1, 2, 4])), draw(st.sampled_from([1, 3, 4]))

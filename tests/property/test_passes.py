@@ -16,7 +16,7 @@ from tests.running import different, run_pass
 PASSES = [cls for cls in all_passes() if cls.source]
 EXACT = [cls for cls in PASSES if cls.effect is Effect.EXACT]
 
-SOME = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+SOME = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 each_pass = pytest.mark.parametrize("cls", PASSES, ids=lambda cls: cls.name)
 each_exact = pytest.mark.parametrize("cls", EXACT, ids=lambda cls: cls.name)
@@ -98,7 +98,7 @@ def test_undoing_brings_the_model_back(cls: type[Pass], model: Model) -> None:
 
 
 @given(model=models(), order=st.permutations(EXACT))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_exact_passes_in_any_order_keep_the_numbers(model: Model, order: list[type[Pass]]) -> None:
     pytest.importorskip("onnxruntime", reason="models are run in ONNX Runtime")
     before = copied(model)
