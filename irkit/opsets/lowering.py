@@ -86,8 +86,8 @@ def split_18(step: Step) -> None:
     count = step.take_attr("num_outputs")
     if count is None:
         return
-    shape = step.shape()
-    size = shape[step.attr("axis")] if shape is not None else None
+    shape, axis = step.shape() or (), step.attr("axis")
+    size = shape[axis] if -len(shape) <= axis < len(shape) else None  # out of range in a branch that is never taken
     if not isinstance(size, int):
         step.refuse("the length it splits is not known, so its parts are not")
     if size % count:

@@ -310,6 +310,7 @@ KEPT = {
     "opset 18 graph(%x: float32[1,1,8,8]) -> (%y) { %s: float32[4] = [1.0, 1.0, 0.5, 0.5]"
     ' %y = Resize(%x, _, %s) {antialias=1, mode="linear"} @n }': "smooths",
     "opset 20 graph(%x: float32[1,1,2,2,2], %g: float32[1,2,2,2,3]) -> (%y) { %y = GridSample(%x, %g) @n }": "volume",
+    "opset 20 graph(%x: float32[1,2,3]) -> (%y) { %s: int64[4] = [1,3,4,5] %y = AffineGrid(%x, %s) @n }": "it splits",
     "opset 22 graph(%x: bfloat16[2]) -> (%y) { %y = Sin(%x) @n }": "must not be tensor(bfloat16)",
 }
 """Models that have no equivalent in opset 17, and what the finding says."""
