@@ -46,7 +46,7 @@ def slice_channels(node: Node, trace: Trace) -> None:
     for axis, (start, stop, step, position) in bounds.items():
         if axis in whole and trace.is_active(data, axis):
             trace.edits.append(SetBounds(node, position, (), ((data, axis),)))
-        elif step == 1 and trace.is_active(data, axis):
+        elif step == 1 and start < stop and trace.is_active(data, axis):
             pieces = _pieces(node, trace, data, axis)
             before = tuple(key for key, at in pieces if at < start)
             takes = tuple(key for key, at in pieces if start <= at < stop)

@@ -204,6 +204,8 @@ class Trace:
 
     def take(self, node: Node, whole: Axis, parts: tuple[Axis, ...], out: Axis) -> None:
         """Pieces of a dimension that a Slice reads."""
+        if isinstance(whole[0], Value):
+            self.seen.add((node, whole[0], whole[1]))
         at, rows = 0, []
         for key in parts:
             rows.append((key, at, at + self.old[key]))

@@ -87,6 +87,8 @@ class Net:
     def split(self, x: Value) -> list[Value]:
         n, c, h, w = self.size(x)
         at = int(self.rng.integers(1, c))
+        if self.rng.random() < 0.4:  # as TorchScript writes `chunk`
+            return [self.cut(x, 0, at), self.cut(x, at, c)]
         first = self.graph.fresh_name("part")
         names = [first, f"{first}_rest"]
         types = [TensorType(DType.FLOAT32, (n, size, h, w)) for size in (at, c - at)]
@@ -94,9 +96,12 @@ class Net:
         return list(self.graph.append(node).outputs)
 
     def slice(self, x: Value) -> Value:
-        n, c, h, w = self.size(x)
+        c = self.channels(x)
         start = int(self.rng.integers(0, c))
-        stop = int(self.rng.integers(start + 1, c + 1))
+        return self.cut(x, start, int(self.rng.integers(start + 1, c + 1)))
+
+    def cut(self, x: Value, start: int, stop: int) -> Value:
+        n, _, h, w = self.size(x)
         return self.op("Slice", [x, self.ints(start), self.ints(stop), self.ints(1)], (n, stop - start, h, w))
 
     def shuffle(self, x: Value) -> Value:
