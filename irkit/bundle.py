@@ -47,6 +47,8 @@ def check_folder(folder: Path, source: Path | None, *, force: bool = False) -> N
     """
     if source is not None and folder.resolve() in (source.resolve(), *source.resolve().parents):
         raise OutputError(f"{folder}: the model itself is in there; write to another folder (-o DIR)")
+    if folder.resolve() in (Path.cwd(), *Path.cwd().parents):
+        raise OutputError(f"{folder} is the folder you are in, or one above it; name a folder to make (-o DIR)")
     if not folder.exists() and not folder.is_symlink():
         return
     if not folder.is_dir() or folder.is_symlink():
@@ -122,12 +124,13 @@ def _swap(stage: Path, place: Path) -> None:
         stage.rename(place)
         return
     old = Path(tempfile.mkdtemp(prefix=f".{place.name}-old-", dir=place.parent)) / place.name
-    place.rename(old)
     try:
-        stage.rename(place)
-    except OSError:
-        old.rename(place)
-        raise
+        place.rename(old)
+        try:
+            stage.rename(place)
+        except OSError:
+            old.rename(place)
+            raise
     finally:
         _remove(old.parent)
 

@@ -102,8 +102,8 @@ class Library:
         known = {cls.name: cls for cls in self.all()}
         if name not in known:
             close = get_close_matches(name, known, 1)
-            hint = f"; did you mean `{close[0]}`?" if close else ""
-            raise OptionError(f"there is no pass `{name}`{hint} Passes: {', '.join(sorted(known))}")
+            hint = f" (did you mean `{close[0]}`?)" if close else ""
+            raise OptionError(f"there is no pass `{name}`{hint}; there are: {', '.join(sorted(known))}")
         return known[name]
 
     def all(self) -> list[type[Pass]]:
@@ -226,7 +226,7 @@ def _passes_of(module: ModuleType, file: Path) -> list[type[Pass]]:
 def _what_failed(file: Path, error: BaseException) -> str:
     """File, line and message of an error that a pass file raised."""
     if isinstance(error, SyntaxError):
-        return f"{file}:{error.lineno}: {error.msg}"
+        return f"{file}:{error.lineno}: {error.msg}" if error.lineno else f"{file}: not a Python file: {error.msg}"
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]
     place = f"{file}:{lines[-1]}" if lines else str(file)
     kind = "" if isinstance(error, IrkitError) else f"{type(error).__name__}: "

@@ -19,7 +19,7 @@ from typing import Literal, TypeAlias, get_args
 from irkit import drift as drift_module, proof as proof_module
 from irkit.diagnostics import Severity
 from irkit.drift import Drift
-from irkit.errors import InputError, OptionError, PassError
+from irkit.errors import InputError, InvariantError, ModelError, OptionError, PassError
 from irkit.executor import require_runtime
 from irkit.infer import Inference
 from irkit.ir import Value
@@ -194,7 +194,7 @@ class _Runner:
         began = time.perf_counter()
         self.inference.update()
         self.context.update_types = self.inference.update
-        plan = list(self.passes)
+        plan, mark = list(self.passes), self.model.journal.position
         first, idle = 0, 0
         for index in range(most_rounds * len(plan)):
             if index >= len(plan) and idle >= len(plan) - 1:
@@ -207,9 +207,22 @@ class _Runner:
         for taken in self.result.taken_back:
             self._tell_taken_back(taken)
         if self.verify != "none":
-            verify_ir(self.model)
+            self._verify(mark)
         self.result.seconds = time.perf_counter() - began
         return self.result
+
+    def _verify(self, mark: int) -> None:
+        """Check the invariants. Raises `ModelError` where the model that came in breaks one, else `InvariantError`."""
+        try:
+            verify_ir(self.model)
+        except InvariantError as error:
+            self.model.journal.undo_to(mark)
+            try:
+                verify_ir(self.model)
+            except InvariantError:
+                what = str(error).partition("\n")[0]
+                raise ModelError(f"the model is not valid: {what}; repair it, or export it again") from error
+            raise
 
     def _step(self, index: int, first: int) -> int:
         """Run a pass; prove or measure what is due. Returns the first pass that is not proven yet."""

@@ -36,6 +36,10 @@ class SourceFile:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         try:
+            # A pipe is refused before it is opened, since opening waits for somebody who writes into it.
+            special = self.path.exists() and not self.path.is_file() and not self.path.is_dir()
+            if special:
+                raise ModelError(f"cannot read {self.path}: it is a pipe or a device; give a regular file")
             self._file: Any = open(self.path, "rb")  # noqa: SIM115  (held open for the life of the model)
         except OSError as error:
             raise ModelError(f"cannot read {self.path}: {error.strerror or error}") from error

@@ -48,7 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     gc.set_threshold(100_000)  # many objects are made and few die in cycles: the default costs a tenth of a lint
     try:
         code = int(parsed.run(parsed))
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
         return code
     except InputError as error:
         message(f"irkit {parsed.command}: {error}")

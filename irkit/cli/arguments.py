@@ -13,6 +13,9 @@ from irkit.errors import ModelError, OptionError
 if TYPE_CHECKING:
     from irkit.target import Target
 
+_LARGEST = 2**31 - 1
+"""No dimension of a real tensor is larger; numbers beyond 64 bits do not fit into a model."""
+
 _EXPORT_CALL = 'torch.onnx.export(model, (torch.zeros(1, 3, 224, 224),), "model.onnx", opset_version=17)'
 _WEIGHTS = f"holds PyTorch weights, no graph; export it first: model.eval(); {_EXPORT_CALL}"
 
@@ -76,7 +79,7 @@ def bindings_of(texts: Iterable[str]) -> dict[str, int]:
     bindings: dict[str, int] = {}
     for text in names_of(texts):
         name, equals, number = text.rpartition("=")
-        if not equals or not name or not number.isascii() or not number.isdigit() or int(number) < 1:
+        if not equals or not name or not _is_size(number):
             raise OptionError(f"--bind takes NAME=NUMBER, such as N=1; found `{text}`")
         if bindings.setdefault(name, int(number)) != int(number):
             raise OptionError(f"--bind gives {name} two numbers: {bindings[name]} and {number}")
@@ -85,14 +88,21 @@ def bindings_of(texts: Iterable[str]) -> dict[str, int]:
 
 def shapes_of(texts: Iterable[str]) -> dict[str, tuple[int, ...]]:
     """`x=1,3,224,224`, one input a flag. Raises `OptionError`."""
-    shapes = {}
+    shapes: dict[str, tuple[int, ...]] = {}
     for text in texts:
         name, _, numbers = text.rpartition("=")
         parts = numbers.strip("[]").replace("x", ",").split(",")
-        if not name or not all(part.strip().isascii() and part.strip().isdigit() and int(part) > 0 for part in parts):
+        if not name or not all(_is_size(part.strip()) for part in parts):
             raise OptionError(f"--shape takes INPUT=NUMBERS, such as x=1,3,224,224; found `{text}`")
-        shapes[name] = tuple(int(part) for part in parts)
+        shape = tuple(int(part) for part in parts)
+        if shapes.setdefault(name, shape) != shape:
+            raise OptionError(f"--shape gives {name} two shapes: {shapes[name]} and {shape}")
     return shapes
+
+
+def _is_size(text: str) -> bool:
+    """Whether a text is a number that a dimension can have."""
+    return text.isascii() and text.isdigit() and len(text) <= len(str(_LARGEST)) and 0 < int(text) <= _LARGEST
 
 
 def command_line(*words: str) -> str:

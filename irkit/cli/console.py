@@ -32,7 +32,9 @@ def result_json(plain: Any) -> None:
     result(json.dumps(plain, indent=2, ensure_ascii=False))
 
 
-def _write(stream: IO[str], text: str) -> None:
+def _write(stream: IO[str] | None, text: str) -> None:
+    if stream is None:  # the caller closed it
+        return
     encoding = getattr(stream, "encoding", None) or "utf-8"
     stream.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
 
@@ -42,14 +44,19 @@ def style() -> Style:
     from irkit.render import Style
 
     width = shutil.get_terminal_size((100, 24)).columns
-    colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    colour = (
+        sys.stdout is not None
+        and sys.stdout.isatty()
+        and not os.environ.get("NO_COLOR")
+        and os.environ.get("TERM") != "dumb"
+    )
     return Style(max(_NARROWEST, min(_WIDEST, width)), colour)
 
 
 @contextmanager
 def progress_bar() -> Iterator[Progress | None]:
     """Shows on a terminal what is being done; nothing elsewhere."""
-    if not sys.stderr.isatty():
+    if sys.stderr is None or not sys.stderr.isatty():
         yield None
         return
     from rich.console import Console

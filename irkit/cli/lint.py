@@ -43,7 +43,7 @@ def next_command(report: Report, options: argparse.Namespace) -> str:
     if options.target != "hailo8":
         words += ["--target", options.target]
     errors = [finding for finding in report.findings if finding.severity is Severity.ERROR]
-    for flag, value in re.findall(r"(--(?:bind|shape)) ([^\s;,.]+)", " ".join(finding.advice for finding in errors)):
+    for flag, value in re.findall(r"(--(?:bind|shape)) ([^\s;]+)", " ".join(finding.advice for finding in errors)):
         if value not in words:
             words += [flag, value]
     return arguments.command_line(*words)

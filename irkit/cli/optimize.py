@@ -65,6 +65,8 @@ def run(options: argparse.Namespace) -> int:
     for cut in options.cut:
         if cut != "none":
             raise OptionError(f"--cut takes only `none` in this version; found `{cut}`")
+    if options.only is not None and not arguments.names_of([options.only]):
+        raise OptionError("--only names no pass; see irkit passes")
     bind, shapes = arguments.bindings_of(options.bind), arguments.shapes_of(options.shape)
     from irkit import bundle, compiler, render
     from irkit.target import load_target

@@ -67,7 +67,10 @@ class ExternalFiles:
         parts = {*PurePosixPath(location).parts, *PureWindowsPath(location).parts}
         absolute = PurePosixPath(location).is_absolute() or PureWindowsPath(location).anchor
         folder = self._folder.resolve()
-        path = (folder / location).resolve() if "\0" not in location else folder
+        try:
+            path = (folder / location).resolve() if "\0" not in location else folder
+        except (OSError, RuntimeError):  # a link that leads to itself; RuntimeError before Python 3.13
+            path = folder
         if absolute or ".." in parts or path == folder or folder not in path.parents:
             raise ModelError(
                 f"tensor {tensor!r}: refused to read its data from {location!r}, "

@@ -92,15 +92,17 @@ def test_a_file_is_executed_once_until_it_changes(tmp_path: Path) -> None:
         ("import no_such_module\n", "wrong.py:1: ModuleNotFoundError"),
         ("raise SystemExit(3)\n", "wrong.py:1: SystemExit"),
         ('import irkit\n@irkit.define_pass("Bad Name")\nclass X(irkit.Pass):\n    "x"\n', "wrong.py:2: a pass name is"),
+        ("x = 1\0\n", "wrong.py"),
         ("x = 1\n", "defines no pass"),
     ],
-    ids=["syntax", "exception", "import", "exit", "name", "empty"],
+    ids=["syntax", "exception", "import", "exit", "name", "bytes", "empty"],
 )
 def test_what_cannot_be_loaded_names_file_line_and_reason(tmp_path: Path, text: str, expected: str) -> None:
     path = write(tmp_path / "wrong.py", text=text)
     with pytest.raises(LibraryError) as caught:
         Library().add(path)
     assert expected in str(caught.value)
+    assert ":None:" not in str(caught.value)
     assert not [name for name in sys.modules if name.startswith("irkit_passes_user") and name.endswith("_wrong")] or (
         "no pass" in expected
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -55,6 +56,13 @@ def test_a_missing_file_and_a_folder_are_told(tmp_path: Path) -> None:
         irkit.load(tmp_path / "none.onnx")
     with pytest.raises(irkit.ModelError, match=r"irectory|Permission"):
         irkit.load(tmp_path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_pipe_is_refused_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.onnx")
+    with pytest.raises(irkit.ModelError, match=r"pipe\.onnx: it is a pipe"):
+        irkit.load(tmp_path / "pipe.onnx")
 
 
 @pytest.mark.parametrize("cut", range(0, len(GOOD), 7))
@@ -251,6 +259,7 @@ def test_external_data_of_an_attribute_is_read_too(tmp_path: Path) -> None:
         ("link.bin", "0", "24", r"'w'.*refused.*link\.bin"),
         ("linked/w.bin", "0", "24", r"'w'.*refused"),
         ("", "0", "24", r"'w'.*refused"),
+        ("loop.bin", "0", "24", r"'w'.*refused.*loop\.bin"),
         ("a\0b", "0", "24", r"'w'.*refused"),
     ],
 )
@@ -263,6 +272,7 @@ def test_external_data_that_is_wrong_or_outside_is_refused(
         place.write_bytes(bytes(24))
     (folder / "link.bin").symlink_to(tmp_path / "w.bin")
     (folder / "linked").symlink_to(tmp_path)
+    (folder / "loop.bin").symlink_to("loop.bin")
     with pytest.raises(irkit.ModelError, match=message):
         irkit.load(external_model(folder, location, offset, length))
 

@@ -84,6 +84,13 @@ def test_lint_names_the_bindings_to_give(capsys: pytest.CaptureFixture[str], her
     assert out.endswith("next: irkit optimize m.onnx --bind H=NUMBER --bind W=NUMBER\n")
 
 
+def test_the_next_command_has_whole_shapes(capsys: pytest.CaptureFixture[str], here: Path) -> None:
+    text = "graph(%x: float32[2,3,4,4]) -> (%y: float32[2,3,4,4]) {\n  %y = Relu(%x)\n}"
+    irkit.save(irkit.parse_model(text), here / "m.onnx")
+    _, out, _ = run(capsys, "lint", "m.onnx")
+    assert out.endswith("next: irkit optimize m.onnx --shape x=1,3,4,4\n")
+
+
 def test_same_findings_of_many_nodes_are_told_once(capsys: pytest.CaptureFixture[str], here: Path) -> None:
     body = "\n".join(f"  %v{i + 1} = Erf(%v{i}) @erf{i}" for i in range(6))
     irkit.save(irkit.parse_model(f"graph(%v0: float32[1,3,4,4]) -> (%v6) {{\n{body}\n}}"), here / "m.onnx")
@@ -289,6 +296,17 @@ def test_what_is_no_model_file(capsys: pytest.CaptureFixture[str], here: Path, n
         assert expected in err
 
 
+def test_an_operator_set_that_is_not_imported(capsys: pytest.CaptureFixture[str], here: Path) -> None:
+    text = "graph(%x: float32[1,3,4,4]) -> (%y: float32[1,3,4,4]) {\n  %a = other::Strange(%x) @n\n  %y = Relu(%a)\n}"
+    model = irkit.parse_model(text)
+    model.set_field("opset_imports", {"": 17})
+    irkit.save(model, here / "m.onnx")
+    code, out, err = run(capsys, "optimize", "m.onnx")
+    assert_one_message(code, out, err)
+    assert "no operator set is imported for the domain of other::Strange 'n'" in err
+    assert os.listdir(here) == ["m.onnx"]
+
+
 @pytest.mark.parametrize(
     ("flags", "expected"),
     [
@@ -298,11 +316,16 @@ def test_what_is_no_model_file(capsys: pytest.CaptureFixture[str], here: Path, n
         (["--bind", "N=0"], "--bind takes NAME=NUMBER"),
         (["--bind", "N=1,N=2"], "--bind gives N two numbers"),
         (["--bind", "nobody=1"], "nobody"),
+        (["--bind", "batch=99999999999999999999"], "--bind takes NAME=NUMBER"),
         (["--shape", "imu_input"], "--shape takes INPUT=NUMBERS"),
         (["--shape", "nobody=1,2"], "nobody"),
         (["--shape", "imu_input=1,2"], "imu_input"),
+        (["--shape", "imu_input=99999999999999999999,9,2,100"], "--shape takes INPUT=NUMBERS"),
+        (["--shape", "imu_input=1,9,2,100", "--shape", "imu_input=2,9,2,100"], "--shape gives imu_input two shapes"),
         (["--only", "nothing"], "there is no pass `nothing`"),
         (["--only", "lower-opset{opset=x}"], "takes a number"),
+        (["--only", "fold-batchnorms"], "`fold-batchnorms` (did you mean `fold-batchnorm`?); there are: align-"),
+        (["--only", ""], "--only names no pass"),
         (["--skip", "nothing"], "there is no pass `nothing`"),
         (["--passes", "nowhere"], "nowhere: no such file or folder of passes"),
         (["--accept-drift", "fold-batchnorm"], "that pass is exact"),
@@ -362,6 +385,31 @@ def test_nothing_is_written_over_or_around_the_input(capsys: pytest.CaptureFixtu
         assert_one_message(code, out, err)
     assert os.listdir(here / "in") == ["model.onnx"]
     assert (here / "in" / "model.onnx").read_bytes() == before
+
+
+@pytest.mark.parametrize("folder", [".", "", "../in"])
+def test_the_folder_one_stands_in_is_not_replaced(
+    capsys: pytest.CaptureFixture[str], here: Path, monkeypatch: pytest.MonkeyPatch, folder: str
+) -> None:
+    (here / "in").mkdir()
+    monkeypatch.chdir(here / "in")
+    code, out, err = run(capsys, "optimize", PLAIN, "-o", folder, "--force")
+    assert_one_message(code, out, err)
+    assert "the folder you are in" in err
+    assert os.listdir(here / "in") == []
+
+
+def test_an_old_folder_that_cannot_be_moved_stays(
+    capsys: pytest.CaptureFixture[str], here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(capsys, "optimize", PLAIN, "-o", "out", "--no-verify")
+
+    def busy(self: Path, target: Path) -> Path:
+        raise OSError(errno.EBUSY, "Device or resource busy")
+
+    monkeypatch.setattr(Path, "rename", busy)
+    assert_one_message(*run(capsys, "optimize", PLAIN, "-o", "out", "--no-verify", "--force"))
+    assert os.listdir(here) == ["out"]
 
 
 def test_a_full_disk_leaves_nothing_behind(
@@ -442,6 +490,11 @@ def test_an_interrupt_is_one_word(capsys: pytest.CaptureFixture[str], monkeypatc
 
     monkeypatch.setattr(compiler, "run_rules", interrupted)
     assert run(capsys, "lint", PLAIN) == (128 + signal.SIGINT, "", "irkit: interrupted\n")
+
+
+def test_a_closed_stdout_is_no_error() -> None:
+    done = shell(f"{sys.executable} -m irkit lint {PLAIN} >&-")
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_a_reader_that_has_seen_enough_is_no_error() -> None:
