@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import irkit
-from irkit.pipeline import ProofVerdict
+from irkit.proof import ProofVerdict
 from tests.whole.sources import ROOT
 
 MODEL = ROOT / "examples" / "01_imu_classifier" / "models" / "imu_classifier_bn.onnx"
