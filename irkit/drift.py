@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from irkit.errors import ExecutionError, MissingDependencyError
 from irkit.executor import Session, open_session
-from irkit.inputs import draw, input_specs
+from irkit.inputs import draw
 from irkit.model import Model
-from irkit.proof import at_mark, input_shapes
+from irkit.proof import at_mark, fitting_inputs
 
 if TYPE_CHECKING:
     import numpy as np
@@ -93,11 +94,10 @@ def measure(model: Model, start: int, end: int, pass_name: str, effect: str, *, 
     began = time.perf_counter()
     try:
         with at_mark(model.journal, end):
-            shapes = input_shapes(model)
             after = open_session(model)
         with at_mark(model.journal, start):
-            specs = input_specs(model, shapes)
             before = open_session(model)
+        specs, _ = fitting_inputs(model, start, end, before)
         pairs = _run_both(before, after, [lambda seed=seed: draw(specs, seed) for seed in range(INPUTS)])
     except (ExecutionError, MissingDependencyError) as error:
         return Drift(pass_name, effect, reason=str(error), accepted=accepted)
@@ -135,12 +135,11 @@ def _drift_of(name: str, pairs: Sequence[tuple[Array, Array]]) -> OutputDrift | 
 
 
 def _top1(before: Array, after: Array) -> float | None:
-    """Share of equal largest classes, where the output is one row of classes for each input."""
+    """Share of equal largest classes, where each input gives one row of classes: [1,C], or [1,C,1,1]."""
     import numpy as np
 
-    rows = before.reshape(len(before), before.shape[1] if before.ndim > 1 else 1, -1)
-    classes = rows.shape[-1]
-    if before.ndim < 3 or before.shape[1] != 1 or classes < 2 or before.size != len(before) * max(before.shape[2:]):
+    count, *shape = before.shape
+    if len(shape) < 2 or shape[1] < 2 or math.prod(shape) != shape[1]:
         return None
-    others = after.reshape(rows.shape)
-    return float(np.mean(np.argmax(rows[:, 0], -1) == np.argmax(others[:, 0], -1)))
+    rows = (count, shape[1])
+    return float(np.mean(np.argmax(before.reshape(rows), 1) == np.argmax(after.reshape(rows), 1)))

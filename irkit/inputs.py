@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from irkit.errors import ExecutionError
 from irkit.ir import Node, Value
 from irkit.model import Model
-from irkit.types import DType, TensorType
+from irkit.types import DType, Shape, TensorType
 
 if TYPE_CHECKING:
     import numpy as np
@@ -62,18 +62,18 @@ def fed_inputs(model: Model) -> list[Value]:
     return [value for value in model.graph.inputs if not value.is_initializer]
 
 
-def input_specs(model: Model, sizes: Mapping[str, tuple[int, ...]], free: int = 1) -> list[InputSpec]:
+def input_specs(model: Model, shapes: Mapping[str, Shape | None], free: int = 1) -> list[InputSpec]:
     """What to feed to a model.
 
     Args:
         model: the model.
-        sizes: shapes that are known from elsewhere, by input name.
-        free: the number that stands for every dimension that is not a number.
+        shapes: shapes that are known better from elsewhere, by input name.
+        free: the number that stands for every dimension that is no number there either.
 
     Raises:
         ExecutionError: an input is of a type that no numbers can be drawn for.
     """
-    return [_spec(value, sizes.get(value.name), free) for value in fed_inputs(model)]
+    return [_spec(value, shapes.get(value.name), free) for value in fed_inputs(model)]
 
 
 def draw(specs: list[InputSpec], seed: int) -> dict[str, Array]:
@@ -81,18 +81,14 @@ def draw(specs: list[InputSpec], seed: int) -> dict[str, Array]:
     return {spec.name: spec.draw(seed) for spec in specs}
 
 
-def has_free_dims(model: Model) -> bool:
-    """Whether a dimension of an input is not a number."""
-    return any(not isinstance(value.type, TensorType) or not value.type.is_static for value in fed_inputs(model))
-
-
-def _spec(value: Value, size: tuple[int, ...] | None, free: int) -> InputSpec:
+def _spec(value: Value, known: Shape | None, free: int) -> InputSpec:
     type_ = value.type
     if not isinstance(type_, TensorType) or not (type_.dtype.is_native or type_.dtype == DType.STRING):
         raise ExecutionError(f"no numbers can be drawn for input {value.name!r} of type {type_}")
-    if size is None and type_.shape is None:
+    dims = type_.shape if known is None else known
+    if dims is None:
         raise ExecutionError(f"the rank of input {value.name!r} is not known")
-    shape = size or tuple(dim if isinstance(dim, int) and dim >= 0 else free for dim in type_.shape or ())
+    shape = tuple(dim if isinstance(dim, int) and dim >= 0 else free for dim in dims)
     if not type_.dtype.is_integer:
         return InputSpec(value.name, type_.dtype, shape)
     if type_.dtype in (DType.UINT8, DType.INT8):

@@ -9,6 +9,7 @@ Comparing final outputs alone lets errors through that a later layer squashes.
 from __future__ import annotations
 
 import enum
+import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from irkit.border import touched_values
 from irkit.errors import ExecutionError, MissingDependencyError
 from irkit.executor import Session, open_session
-from irkit.inputs import InputSpec, draw, fed_inputs, has_free_dims, input_specs
+from irkit.inputs import InputSpec, draw, fed_inputs, input_specs
 from irkit.ir import Value
 from irkit.journal import Journal
 from irkit.model import Model
@@ -39,8 +40,11 @@ A channel behind a ReLU may be dead for one input, and a wrong one is seen only 
 MORE_INPUTS = 4
 """How many further ones are tried on an output that came out the same for the first ones."""
 
-FREE_SIZES = (1, 8, 16, 32, 64, 224)
+FREE_SIZES = (1, 8, 16, 32, 64, 224, 512, 1024, 4096, 16000)
 """Numbers tried for dimensions that are not numbers, until the model runs."""
+
+MOST_ELEMENTS = 1 << 22
+"""Inputs of more elements are not tried."""
 
 CHUNK_BYTES = 256 << 20
 """Values of about this size are fetched in one run."""
@@ -139,14 +143,28 @@ def prove(model: Model, start: int, end: int, passes: Sequence[str] = (), moved:
     return Proof(**made)
 
 
-def input_shapes(model: Model) -> dict[str, tuple[int, ...]]:
-    """Shapes of the inputs whose dimensions are all numbers, by name."""
-    types = {value.name: value.type for value in fed_inputs(model)}
-    return {
-        name: tuple(int(dim) for dim in type_.shape or () if isinstance(dim, int))
-        for name, type_ in types.items()
-        if isinstance(type_, TensorType) and type_.is_static
-    }
+def fitting_inputs(model: Model, start: int, end: int, session: Session) -> tuple[list[InputSpec], bool]:
+    """What to feed to a model as it is at mark `start`, which `session` runs, and as it is at mark `end`.
+
+    Dimensions that are no numbers at `end` either are tried with several, until the model runs. Returns what to feed,
+    and whether there are such dimensions. Raises `ExecutionError` where nothing fits.
+    """
+    with at_mark(model.journal, end):
+        shapes = {value.name: value.shape for value in fed_inputs(model)}
+    with at_mark(model.journal, start):
+        choices = [input_specs(model, shapes, size) for size in FREE_SIZES]
+    if choices[0] == choices[1]:
+        return choices[0], False
+    problem: ExecutionError | None = None
+    for specs in choices:
+        if sum(math.prod(spec.shape) for spec in specs) > MOST_ELEMENTS:
+            continue
+        try:
+            session.run(draw(specs, 0))
+            return specs, True
+        except ExecutionError as error:
+            problem = problem or error
+    raise problem or ExecutionError("its inputs are too large")
 
 
 def reshaped_inputs(model: Model, start: int, end: int) -> dict[str, str]:
@@ -185,7 +203,7 @@ class _Trial:
         names, constants = self._border()
         chunks = self._chunks(names)
         first = self._open(self.start, chunks[0])
-        specs = self._fitting_inputs(first)
+        specs, self.free = fitting_inputs(self.model, self.start, self.end, first)
         before_outputs: list[dict[str, Any]] = []
         for chunk in chunks:
             is_first = chunk is chunks[0]
@@ -225,26 +243,6 @@ class _Trial:
         except ExecutionError as error:
             self.faults[""] = Fault("", "", f"the result cannot be run: {error}", float("inf"))
             return None
-
-    def _fitting_inputs(self, session: Session) -> list[InputSpec]:
-        """Inputs that the model before the stretch can be run on."""
-        journal = self.model.journal
-        with at_mark(journal, self.end):
-            shapes = input_shapes(self.model)
-        with at_mark(journal, self.start):
-            self.free = has_free_dims(self.model) and len(shapes) < len(fed_inputs(self.model))
-            if not self.free:
-                return input_specs(self.model, shapes)
-            choices = [input_specs(self.model, shapes, size) for size in FREE_SIZES]
-        problem: ExecutionError | None = None
-        for specs in choices:
-            try:
-                session.run(draw(specs, 0))
-                return specs
-            except ExecutionError as error:  # noqa: PERF203  (at most a handful)
-                problem = problem or error
-        assert problem is not None
-        raise problem
 
     def _sizes_note(self, specs: Sequence[InputSpec]) -> str:
         if not self.free:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from irkit import Model, Node, Tensor, parse_model
+from irkit import DType, Model, Node, Tensor, TensorType, parse_model
 from irkit.drift import measure
 from irkit.inputs import draw, input_specs
 from irkit.proof import Proof, ProofVerdict, prove
@@ -149,6 +149,28 @@ def test_open_dimensions_get_numbers_that_fit() -> None:
     proof = edited(text.replace("pads=[1,1,1,1]", ""), by="conv")
     assert proof.verdict is ProofVerdict.FAILED
     assert "[8, 3, 8, 8]" in proof.reason  # at 1 and so on the pool has no room
+
+
+def test_a_dimension_that_was_bound_is_fed_as_bound_and_the_others_as_they_fit() -> None:
+    text = """
+    opset 17
+    graph(%x: float32[N,S]) -> (%y: float32[N,T]) {
+      %k: int64[1] = [20]
+      %zero: int64[1] = [0]
+      %axis: int64[1] = [1]
+      %r = Relu(%x) @relu
+      %w: float32[20,4] = random(seed=1)
+      %s = Slice(%r, %zero, %k, %axis)
+      %y = MatMul(%s, %w)
+    }
+    """
+    model = parse_model(text)
+    (value,) = model.graph.inputs
+    value.type = TensorType(DType.FLOAT32, (1, "S"))
+    model.graph.node("relu").set_op("Sigmoid")
+    proof = prove(model, 0, model.journal.position)
+    assert proof.verdict is ProofVerdict.FAILED
+    assert "x [1, 32]" in proof.reason
 
 
 def test_integers_are_drawn_so_that_the_graph_can_take_them() -> None:
