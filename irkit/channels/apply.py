@@ -158,7 +158,7 @@ def _set_list(node: Node, slot: int, numbers: Sequence[int]) -> None:
 
 
 def _set_bounds(edit: SetBounds, plan: Plan) -> None:
-    if not any(axis in plan.sizes for axis in (*edit.before, *edit.takes)):
+    if edit.whole not in plan.sizes:
         return
     start = sum(plan.size(axis) for axis in edit.before)
     stop = start + sum(plan.size(axis) for axis in edit.takes)

@@ -45,13 +45,13 @@ def slice_channels(node: Node, trace: Trace) -> None:
     )
     for axis, (start, stop, step, position) in bounds.items():
         if axis in whole and trace.is_active(data, axis):
-            trace.edits.append(SetBounds(node, position, (), ((data, axis),)))
+            trace.edits.append(SetBounds(node, position, (data, axis), (), ((data, axis),)))
         elif step == 1 and start < stop and trace.is_active(data, axis):
             pieces = _pieces(node, trace, data, axis)
             before = tuple(key for key, at in pieces if at < start)
             takes = tuple(key for key, at in pieces if start <= at < stop)
             trace.take(node, (data, axis), takes, (node.output, axis))
-            trace.edits.append(SetBounds(node, position, before, takes))
+            trace.edits.append(SetBounds(node, position, (data, axis), before, takes))
 
 
 def _pieces(node: Node, trace: Trace, data: Value, axis: int) -> list[tuple[Axis, int]]:

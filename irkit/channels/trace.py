@@ -52,10 +52,11 @@ class SetSizes:
 
 @dataclass(frozen=True)
 class SetBounds:
-    """Slice `node` takes `axis` from the sum of the dimensions `before`, up to its own size more."""
+    """Slice `node` takes of `whole`, behind the dimensions `before`, the dimensions `takes`."""
 
     node: Node
     position: int
+    whole: Axis
     before: tuple[Axis, ...]
     takes: tuple[Axis, ...]
 

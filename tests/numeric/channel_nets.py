@@ -101,8 +101,12 @@ class Net:
         return self.cut(x, start, int(self.rng.integers(start + 1, c + 1)))
 
     def cut(self, x: Value, start: int, stop: int) -> Value:
-        n, _, h, w = self.size(x)
-        return self.op("Slice", [x, self.ints(start), self.ints(stop), self.ints(1)], (n, stop - start, h, w))
+        n, c, h, w = self.size(x)
+        if self.rng.random() < 0.3:  # counted from the end
+            first, last = start - c, stop - c if stop < c else np.iinfo(np.int64).max
+        else:
+            first, last = start, stop
+        return self.op("Slice", [x, self.ints(first), self.ints(last), self.ints(1)], (n, stop - start, h, w))
 
     def shuffle(self, x: Value) -> Value:
         n, c, h, w = self.size(x)
