@@ -5,7 +5,8 @@
     result = irkit.optimize(model, target="hailo8")
     irkit.save(model, "better.onnx")
 
-The names below are the public API, and all that a pass may import. They are loaded when first used.
+The names below are the public API, and all that a pass may import; docs/api.md lists them by what they are for. They
+are loaded when first used.
 """
 
 from __future__ import annotations

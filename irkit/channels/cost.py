@@ -29,7 +29,7 @@ def layer_costs(graph: Graph) -> dict[str, Cost]:
 
 
 def total_cost(costs: Mapping[str, Cost]) -> Cost:
-    """Their sum."""
+    """The sum of the costs that `layer_costs` gives."""
     return sum(costs.values(), Cost())
 
 

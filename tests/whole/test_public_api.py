@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import pkgutil
+import re
 import subprocess
 import sys
 from types import ModuleType
@@ -52,6 +53,12 @@ def test_every_public_name_survives_the_import_of_every_submodule() -> None:
 def test_every_public_name_is_documented() -> None:
     objects = {name: getattr(irkit, name) for name in irkit.__all__}
     assert [name for name, value in objects.items() if callable(value) and not (value.__doc__ or "").strip()] == []
+
+
+def test_the_page_of_the_api_lists_every_name_once() -> None:
+    page = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    listed = re.findall(r"`(\w+)`", page.partition("| --- |")[2])
+    assert sorted(listed) == irkit.__all__
 
 
 def test_no_submodule_has_the_name_of_a_public_function() -> None:
