@@ -73,16 +73,17 @@ def planted(entry: dict[str, Any]) -> Iterator[tuple[str, bool, bool]]:
     """(what was planted, whether it is visible, whether the proof caught it)."""
     model = prepared(entry)
     names = [value.name for value in interior(model) if value.dtype is not None]
+    mark = model.journal.position
+    feeds = corpus.tools().make_inputs(entry)
+    before = values(model, mark, names, feeds)
     for fault in FAULTS:
         for node in places(model, fault):
             for renamed in (False, True):
-                mark = model.journal.position
                 place = f"{fault} at {node.name}{', renamed' if renamed else ''}"
                 FAULTS[fault](copy_of(node) if renamed else node)
                 end = model.journal.position
                 caught = prove(model, mark, end).verdict is ProofVerdict.FAILED
-                feeds = corpus.tools().make_inputs(entry)
-                before, after = (values(model, at, names, feeds) for at in (mark, end))
+                after = values(model, end, names, feeds)
                 yield place, any(is_visible(before[name], after[name]) for name in before if name in after), caught
                 model.journal.undo_to(mark)
 
