@@ -7,8 +7,8 @@
 
 The model computes what it computed before for inputs of these shapes. Each dimension that is frozen is noted. A
 dimension of an input that nobody named, and a shape that hangs on data, is a finding that says what to type. Shapes
-that a node cannot take are a finding, and nothing is frozen then. A batch that is fixed above 1 is changed only where
-the user gives the input's whole shape and no constant holds the old one.
+that a node cannot take are a finding, and then no more than the batch is frozen. A batch that is fixed above 1 is
+changed only where the user gives the input's whole shape and no constant holds the old one.
 """
 
 from __future__ import annotations
@@ -38,8 +38,12 @@ class StaticShapes(irkit.Pass):
         inference = irkit.Inference.of(model)
         inference.update()
         with context.rewriting(model, "freeze inputs") as allowed:
-            if not allowed or not _freeze(model, context, bindings):
+            if not allowed:
                 return
+            if not _freeze(model, context, bindings):  # then the batch at least
+                bindings = irkit.bind_inputs(model, {}, {}, self.batch)
+                if not _freeze(model, context, bindings):
+                    return
         irkit.take_known_branches(model, context)
         while irkit.fold_shape_arithmetic(model, context) + _fix_targets(model, context):
             inference.update()
