@@ -46,12 +46,12 @@ class OptimizeResult:
     """
 
     model: Model
-    target: Target
+    target: Target = field(repr=False)
     source: Path | None
-    options: Mapping[str, Any]
-    run: PipelineResult
-    report: Report
-    refusals: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(repr=False)
+    run: PipelineResult = field(repr=False)
+    report: Report = field(repr=False)
+    refusals: Mapping[str, Sequence[str]] = field(default_factory=dict, repr=False)
 
     @property
     def drift(self) -> str:
@@ -116,8 +116,9 @@ def optimize(
     from irkit.pipeline import run_pipeline
 
     chip = _target(target)
+    skip, accept_drift = ([names] if isinstance(names, str) else names for names in (skip, accept_drift))
     library = Library()
-    for path in passes:
+    for path in [passes] if isinstance(passes, (str, os.PathLike)) else passes:
         library.add(path)
     opened, source = (model, None) if isinstance(model, Model) else (load(model), Path(model))
     plan = plan_passes(chip, library, exact=exact, bind=bind, shapes=shapes, only=only, skip=skip, options=options)
@@ -191,6 +192,9 @@ def _with_shapes(
         return plan
     if "static-shapes" not in {item.name for item in plan}:
         raise OptionError("--bind and --shape are for the pass `static-shapes`, which does not run")
+    for name, sizes in {**{name: [size] for name, size in (bind or {}).items()}, **(shapes or {})}.items():
+        if not all(hasattr(size, "__index__") and size > 0 for size in sizes):
+            raise OptionError(f"sizes of dimensions are whole numbers above 0; found {sizes!r} for `{name}`")
     wishes = {"bind": dict(bind or {}), "shapes": {name: tuple(shape) for name, shape in (shapes or {}).items()}}
     return [type(item).configured({**vars(item), **wishes}) if item.name == "static-shapes" else item for item in plan]
 

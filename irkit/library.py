@@ -227,10 +227,14 @@ def _what_failed(file: Path, error: BaseException) -> str:
     """File, line and message of an error that a pass file raised."""
     if isinstance(error, SyntaxError):
         return f"{file}:{error.lineno}: {error.msg}" if error.lineno else f"{file}: not a Python file: {error.msg}"
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]
-    place = f"{file}:{lines[-1]}" if lines else str(file)
     kind = "" if isinstance(error, IrkitError) else f"{type(error).__name__}: "
-    return f"{place}: {kind}{error}"
+    return f"{place_of(error, str(file))}: {kind}{error}"
+
+
+def place_of(error: BaseException, file: str) -> str:
+    """`FILE:LINE` of the innermost line of that file that an error came through; the file alone where there is none."""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+    return f"{file}:{lines[-1]}" if lines else file
 
 
 def _reduce(item: Pass) -> tuple[Any, tuple[str, str, Mapping[str, Any]]]:

@@ -24,7 +24,7 @@ from irkit.executor import require_runtime
 from irkit.infer import Inference
 from irkit.ir import Value
 from irkit.journal import Edit
-from irkit.library import Library
+from irkit.library import Library, place_of
 from irkit.model import Model
 from irkit.pass_base import Context, Effect, Pass
 from irkit.pass_spec import parse_passes
@@ -254,6 +254,8 @@ class _Runner:
         began = time.perf_counter()
         if index in self.left_out:
             run.failed = "left out, since its rewrites were proven wrong"
+        elif any(earlier.failed and earlier.spec == run.spec for earlier in self.result.passes[:index]):
+            context.notes.setdefault(item.name, []).append("not asked again, since it failed")
         else:
             run.failed = self._attempt(item)
             if run.failed:
@@ -285,7 +287,8 @@ class _Runner:
                 if isinstance(error, PassError):
                     raise
                 raise PassError(f"pass {item.name!r} failed: {error}") from error
-            return f"it failed ({type(error).__name__}: {error}), which is a bug of the pass in {item.source}"
+            place = f" in {place_of(error, item.source)}" if item.source else ""
+            return f"it failed ({type(error).__name__}: {error}), which is a bug of the pass{place}"
         finally:
             self.context.pass_name = ""
         broken = _broken_contract(before, _signature(self.model))

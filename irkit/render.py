@@ -196,8 +196,13 @@ def what_it_did(run: PassRun) -> list[str]:
     """What a pass did, one thing an entry: its rewrites by number, then its notes."""
     if run.failed:
         return [run.failed]
-    rewrites = ", ".join(f"{count} x {rule}" for rule, count in run.rewrites.items())
+    rewrites = rewrites_text(run)
     return [*([rewrites] if rewrites else []), *run.notes]
+
+
+def rewrites_text(run: PassRun) -> str:
+    """`3 x into-layer-before, 1 x dead data`."""
+    return ", ".join(f"{count} x {rule}" for rule, count in run.rewrites.items())
 
 
 def _proof_facts(run: PipelineResult) -> Iterator[tuple[str, str]]:
@@ -262,6 +267,9 @@ def optimize_verdict(result: OptimizeResult) -> str:
             drift.state == "unaccepted" for drift in result.run.drifts
         ):
             return "The model is as the compiler takes it, but its function changed: accept that, or keep it exact."
+        errors = [finding for finding in result.report.findings if finding.severity is Severity.ERROR]
+        if all(finding.rule == "pass-failed" for finding in errors):
+            return "A pass failed and was left out; nothing else that is known stands in the compiler's way."
         return "The compiler will refuse the model still; the errors above need your hand."
     if result.options.get("verify") == "none" or not all(proof.is_verified for proof in result.run.proofs):
         return "Nothing that is known stands in the compiler's way; that the function was kept is not proven."
@@ -335,11 +343,7 @@ def report_markdown(result: OptimizeResult, target: str) -> str:
     """The report of a bundle, as GitHub shows it."""
     run = result.run
     parts = [f"# {result.report.model} for {target}", f"**{optimize_verdict(result)}**"]
-    rows = [
-        (f"`{item.spec}`", item.effect.value, node_span(item), "; ".join(what_it_did(item)) or "nothing to do")
-        for item in run.passes
-    ]
-    parts.append("## What the passes did\n\n" + _table(("pass", "effect", "nodes", "what"), rows))
+    parts.append("## What the passes did\n\n" + _passes_markdown(run.passes))
     proofs = [f"- {text if name == 'proof' else f'{name}: {text}'}" for name, text in _proof_facts(run)]
     parts.append("## Proof\n\n" + ("\n".join(proofs) or "Nothing was changed that would need one."))
     if run.drifts:
@@ -353,6 +357,22 @@ def report_markdown(result: OptimizeResult, target: str) -> str:
     rows_of_ends = [(kind, f"`{value.name}`", f"`{value.type}`") for kind, value in ends]
     parts.append("## Inputs and outputs\n\n" + _table(("", "name", "type"), rows_of_ends))
     return "\n\n".join(parts) + "\n"
+
+
+def _passes_markdown(passes: Sequence[PassRun]) -> str:
+    """A table of what each did, and their notes to be unfolded. Later rounds are told where they found something."""
+    firsts = {id(run) for run in {run.name: run for run in reversed(passes)}.values()}
+    told = [run for run in passes if run.changed or id(run) in firsts]
+    rows = []
+    notes = []
+    for run in told:
+        what = run.failed or rewrites_text(run) or ("done" if run.changed else "nothing to do")
+        rows.append((f"`{run.spec}`", run.effect.value, node_span(run), what))
+        if run.notes:
+            lines = "\n".join(f"- {note}" for note in run.notes)
+            title = f"{plural(len(run.notes), 'note')} of {run.name}"
+            notes.append(f"<details><summary>{title}</summary>\n\n{lines}\n\n</details>")
+    return "\n\n".join([_table(("pass", "effect", "nodes", "what"), rows), *notes])
 
 
 def _findings_markdown(findings: Iterable[Finding]) -> str:

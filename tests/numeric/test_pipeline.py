@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 import irkit
@@ -145,6 +147,15 @@ def test_a_pass_that_fails_leaves_no_trace_but_a_finding() -> None:
     assert result.passes[1].changed
 
 
+def test_a_pass_that_failed_is_not_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Crash, "source", __file__)
+    context = Context()
+    result = run_pipeline(chain(2), [Crash(), Spoil(also="Relu")], context, settle=True)
+    assert [item.failed != "" for item in result.passes if item.name == "crash"][:2] == [True, False]
+    (finding,) = context.findings
+    assert re.search(r"test_pipeline\.py:\d+$", finding.message)
+
+
 def test_run_passes_raises_where_a_pass_fails_or_is_wrong() -> None:
     with pytest.raises(PassError, match=r"crash.*oops"):
         irkit.run_passes(chain(2), [Crash()])
@@ -156,7 +167,7 @@ def test_run_passes_goes_by_names_and_options() -> None:
     model = chain(2)
     assert irkit.run_passes(model, ["remove-dead", "lower-opset{opset=15}"]) is model
     assert model.opset == 15
-    with pytest.raises(OptionError, match="no pass `remove-ded`; did you mean `remove-dead`"):
+    with pytest.raises(OptionError, match=r"no pass `remove-ded` \(did you mean `remove-dead`\?\)"):
         irkit.run_passes(model, "remove-ded")
     with pytest.raises(OptionError, match="verify is one of each, ends, none"):
         irkit.run_passes(model, "remove-dead", verify="always")  # type: ignore[arg-type]

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import irkit
 from irkit.onnx.writer import dumps
 from tests.whole.sources import ROOT
-from tests.whole.test_cli import BUNDLE, GELU, PLAIN, here as here, run
+from tests.whole.test_cli import BUNDLE, GELU, PLAIN, assert_one_message, here as here, run
 
 
 def test_the_model_and_its_identity_are_the_same_every_time(here: Path) -> None:
@@ -67,3 +69,40 @@ def test_every_node_has_a_name_of_its_own() -> None:
         node.name = "" if node.op == "Tanh" else "same"
     irkit.optimize(model, verify="none")
     assert [node.name for node in model.graph] == ["same", "same_1", "Tanh_y"]
+
+
+def test_the_result_is_short_to_look_at_and_names_may_be_single() -> None:
+    result = irkit.optimize(PLAIN, skip="fold-batchnorm", verify="none")
+    assert "fold-batchnorm" not in result.options["passes"]
+    assert len(repr(result)) < 300
+
+
+@pytest.mark.parametrize("wish", [{"bind": {"N": 0}}, {"bind": {"N": "2"}}, {"shapes": {"imu_input": "1,2"}}])
+def test_sizes_are_whole_numbers(wish: Any) -> None:
+    with pytest.raises(irkit.OptionError, match="whole numbers above 0"):
+        irkit.optimize(PLAIN, **wish)
+
+
+@pytest.mark.parametrize("folder", [".", "", "../in"])
+def test_the_folder_one_stands_in_is_not_replaced(
+    capsys: pytest.CaptureFixture[str], here: Path, monkeypatch: pytest.MonkeyPatch, folder: str
+) -> None:
+    (here / "in").mkdir()
+    monkeypatch.chdir(here / "in")
+    code, out, err = run(capsys, "optimize", PLAIN, "-o", folder, "--force")
+    assert_one_message(code, out, err)
+    assert "the folder you are in" in err
+    assert os.listdir(here / "in") == []
+
+
+def test_an_old_folder_that_cannot_be_moved_stays(
+    capsys: pytest.CaptureFixture[str], here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(capsys, "optimize", PLAIN, "-o", "out", "--no-verify")
+
+    def busy(self: Path, target: Path) -> Path:
+        raise OSError(errno.EBUSY, "Device or resource busy")
+
+    monkeypatch.setattr(Path, "rename", busy)
+    assert_one_message(*run(capsys, "optimize", PLAIN, "-o", "out", "--no-verify", "--force"))
+    assert os.listdir(here) == ["out"]

@@ -387,31 +387,6 @@ def test_nothing_is_written_over_or_around_the_input(capsys: pytest.CaptureFixtu
     assert (here / "in" / "model.onnx").read_bytes() == before
 
 
-@pytest.mark.parametrize("folder", [".", "", "../in"])
-def test_the_folder_one_stands_in_is_not_replaced(
-    capsys: pytest.CaptureFixture[str], here: Path, monkeypatch: pytest.MonkeyPatch, folder: str
-) -> None:
-    (here / "in").mkdir()
-    monkeypatch.chdir(here / "in")
-    code, out, err = run(capsys, "optimize", PLAIN, "-o", folder, "--force")
-    assert_one_message(code, out, err)
-    assert "the folder you are in" in err
-    assert os.listdir(here / "in") == []
-
-
-def test_an_old_folder_that_cannot_be_moved_stays(
-    capsys: pytest.CaptureFixture[str], here: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run(capsys, "optimize", PLAIN, "-o", "out", "--no-verify")
-
-    def busy(self: Path, target: Path) -> Path:
-        raise OSError(errno.EBUSY, "Device or resource busy")
-
-    monkeypatch.setattr(Path, "rename", busy)
-    assert_one_message(*run(capsys, "optimize", PLAIN, "-o", "out", "--no-verify", "--force"))
-    assert os.listdir(here) == ["out"]
-
-
 def test_a_full_disk_leaves_nothing_behind(
     capsys: pytest.CaptureFixture[str], here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
