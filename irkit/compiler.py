@@ -128,7 +128,9 @@ def optimize(
         opened, plan, context, verify=verify, settle=not only, accept_drift=accept_drift, progress=progress
     )
     report = run_rules(opened, chip, ALL_RULES, str(source or opened.graph.name))
-    report.findings[:0] = [*context.findings, *map(drift_finding, _unaccepted(run))]
+    told = set(map(_subject, context.findings))
+    again = [finding for finding in report.findings if _subject(finding) not in told]
+    report.findings[:] = [*context.findings, *map(drift_finding, _unaccepted(run)), *again]
     asked = {
         "exact": exact,
         "bind": dict(bind or {}),
@@ -206,6 +208,11 @@ def _check_accepted(names: Collection[str], plan: Sequence[Pass], library: Libra
             raise OptionError(f"--accept-drift {name}: that pass is exact, so it has no drift")
         if name not in {item.name for item in plan}:
             raise OptionError(f"--accept-drift {name}: that pass does not run")
+
+
+def _subject(finding: Finding) -> tuple[str, str, str]:
+    """What a finding is about: what a pass told of it, with its reasons, lint need not tell again."""
+    return finding.code, finding.node, "".join(finding.message.split("`")[1:2])
 
 
 def _unaccepted(run: PipelineResult) -> Iterator[Drift]:

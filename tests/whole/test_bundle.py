@@ -106,3 +106,9 @@ def test_an_old_folder_that_cannot_be_moved_stays(
     monkeypatch.setattr(Path, "rename", busy)
     assert_one_message(*run(capsys, "optimize", PLAIN, "-o", "out", "--no-verify", "--force"))
     assert os.listdir(here) == ["out"]
+
+
+def test_what_a_pass_told_is_not_told_again() -> None:
+    text = "graph(%x: float32[N,3,H,4], %z: float32[1,3,?,4]) -> (%y) {\n  %a = Relu(%x)\n  %y = Add(%a, %z)\n}"
+    found = irkit.optimize(irkit.parse_model(text), verify="none").report.findings
+    assert [finding.message.split("`")[1] for finding in found if finding.code == "IRK001"] == ["x", "z"]
