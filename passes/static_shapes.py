@@ -129,6 +129,7 @@ def _tell_inputs(model: irkit.Model, context: irkit.Context, batch: int) -> None
 
 def _tell_nodes(model: irkit.Model, context: irkit.Context, inference: irkit.Inference) -> None:
     """Name the nodes behind which a shape hangs on data: all they read is static, but not what they give."""
+    wrong = {problem.node: problem.message for problem in inference.problems if not problem.declared}
     for node in model.graph.walk():
         if not all(_is_settled(inference, value) for value in node.inputs if value is not None):
             continue
@@ -136,6 +137,9 @@ def _tell_nodes(model: irkit.Model, context: irkit.Context, inference: irkit.Inf
             if value.name and not _is_settled(inference, value):
                 text = f"the shape of `{value.name}` hangs on data; found {inference.type_of(value) or 'no type'}"
                 advice = "export with fixed sizes at that place, or cut the graph before it"
+                if node in wrong:
+                    text = f"the shape of `{value.name}` is not known, since {node.op} is not valid: {wrong[node]}"
+                    advice = "repair the node, or export the model again"
                 context.find("IRK002", "data-dependent-shape", text, node, advice=advice)
                 break
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import irkit
 from irkit import Context, Inference, Model, OptionError, Severity, TensorType, dumps, load, parse_model, print_model
 from irkit.library import get_pass
 from irkit.verifier import verify
@@ -204,3 +205,11 @@ def test_a_second_time_changes_nothing(corpus: Path) -> None:
         freeze(model, shapes=shapes)
         Inference.of(model).update()
         assert model.journal.since(mark) == [], name
+
+
+def test_a_node_that_is_not_valid_is_not_said_to_hang_on_data() -> None:
+    model = irkit.parse_model("opset 17\ngraph(%x: float32[1,3]) -> (%y) { %y = Transpose(%x) {perm=[5, 6]} @n }")
+    (finding,) = irkit.optimize(model, only="static-shapes", verify="none").report.findings[:1]
+    assert (finding.code, finding.node) == ("IRK002", "n")
+    assert "Transpose is not valid" in finding.message
+    assert "hangs on data" not in finding.message
