@@ -84,12 +84,18 @@ def plan_channels(
     trace = _traced(graph, multiple, opset, set(keep))
     why = dict(trace.why)
     _exclude(trace, why, exclude)
+    floors: Sizes = {}
     while True:
         frozen = _frozen(trace, why)
         try:
-            sizes, layouts = _arranged(trace, frozen)
+            sizes, layouts = _arranged(trace, frozen, floors)
         except ConflictError as conflict:
+            alone = _arranged_alone(trace, frozen, conflict) if isinstance(conflict, CrowdedError) else {}
+            if not alone.items() <= floors.items():
+                floors.update(alone)
+                continue
             _freeze(trace, why, frozen, conflict)
+            floors.clear()
             continue
         grown = {axis: size for axis, size in sizes.items() if size != trace.old[axis]}
         barriers = {
@@ -182,12 +188,26 @@ def _touching(trace: Trace) -> dict[Axis, list[Relation]]:
     return touching
 
 
-def _arranged(trace: Trace, frozen: Mapping[Axis, str]) -> tuple[Sizes, dict[Axis, Lanes]]:
-    """Sizes, the smallest that have an arrangement of lanes, and that arrangement.
+def _arranged_alone(trace: Trace, frozen: Mapping[Axis, str], crowded: CrowdedError) -> Sizes:
+    """Sizes for what hangs together with a conflict, found while nothing else grows; none where there are none.
+
+    All at once, the tries are spent on sizes of dimensions that have nothing to do with one another.
+    """
+    here = set(_component(trace, crowded.axes))
+    others = {axis: "it is not looked at" for axis in trace.active if axis not in here}
+    try:
+        sizes, _ = _arranged(trace, {**others, **frozen}, {})
+    except ConflictError:
+        return {}
+    return {axis: size for axis, size in sizes.items() if axis in here and axis not in frozen}
+
+
+def _arranged(trace: Trace, frozen: Mapping[Axis, str], start: Sizes) -> tuple[Sizes, dict[Axis, Lanes]]:
+    """Sizes, the smallest from `start` on that have an arrangement of lanes, and that arrangement.
 
     Where lanes do not fit, each dimension they share is tried one multiple larger, cheapest first, a few times.
     """
-    queue: list[tuple[int, int, Sizes]] = [(0, 0, {})]
+    queue: list[tuple[int, int, Sizes]] = [(0, 0, start)]
     tried: set[frozenset[tuple[Axis, int]]] = set()
     first: CrowdedError | None = None
     while queue and len(tried) < _ATTEMPTS:
