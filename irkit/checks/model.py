@@ -131,6 +131,19 @@ def local_function(subject: Subject) -> Iterator[Found]:
         yield Found(f"the model calls functions of its own: {listed}", fixable=fixable)
 
 
+@rule("IRK015", "invalid-node", Severity.ERROR)
+def invalid_node(subject: Subject) -> Iterator[Found]:
+    """A node that does not take its operands: their number, types, shapes, or an attribute is wrong.
+
+    Why: no runtime and no compiler takes such a model, and what is computed after the node is not known.
+    Fix: export the model again; where it was edited by hand, undo that. A declared type that is not what is computed is
+    a warning: runtimes differ in what they make of it.
+    """
+    for problem in subject.inference.problems:
+        text = f"output `{problem.value}`: {problem.message}" if problem.value and problem.declared else problem.message
+        yield Found(text, problem.node, Severity.WARNING if problem.declared else None)
+
+
 @rule("IRK013", "input-without-effect", Severity.WARNING)
 def input_without_effect(subject: Subject) -> Iterator[Found]:
     """An input that no output of the model depends on.
