@@ -115,9 +115,10 @@ def _toml() -> Any:
         import tomllib
 
         return tomllib
-    import tomli
+    else:  # so that mypy looks at one of them only
+        import tomli
 
-    return tomli
+        return tomli
 
 
 def _index_lines(text: str) -> dict[Keys, int]:
