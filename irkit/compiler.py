@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from irkit.checks import ALL_RULES
 from irkit.diagnostics import Finding, Report, Severity
-from irkit.errors import OptionError
+from irkit.errors import ModelError, OptionError
 from irkit.library import Library
 from irkit.linter import run_rules
 from irkit.model import Model
@@ -76,6 +76,7 @@ def lint(model: ModelOrPath, target: str | Target = "hailo8") -> Report:
     """
     chip = _target(target)
     with _opened(model) as (opened, source):
+        _check_outputs(opened)
         return run_rules(opened, chip, ALL_RULES, str(source or opened.graph.name))
 
 
@@ -121,6 +122,7 @@ def optimize(
     for path in [passes] if isinstance(passes, (str, os.PathLike)) else passes:
         library.add(path)
     opened, source = (model, None) if isinstance(model, Model) else (load(model), Path(model))
+    _check_outputs(opened)
     plan = plan_passes(chip, library, exact=exact, bind=bind, shapes=shapes, only=only, skip=skip, options=options)
     _check_accepted(accept_drift, plan, library)
     context = Context(target=chip)
@@ -243,6 +245,11 @@ def drift_finding(drift: Drift) -> Finding:
 
 def _target(target: str | Target) -> Target:
     return target if isinstance(target, Target) else load_target(target)
+
+
+def _check_outputs(model: Model) -> None:
+    if not model.graph.outputs:
+        raise ModelError("the model has no outputs, so it computes nothing: export it again")
 
 
 @contextmanager

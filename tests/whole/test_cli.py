@@ -165,6 +165,10 @@ def test_passes_are_picked(capsys: pytest.CaptureFixture[str], here: Path) -> No
             assert "BatchNormalization" in [node.op for node in model.graph]
     report = json.loads((here / "only" / "report.json").read_text(encoding="utf-8"))
     assert [item["spec"] for item in report["passes"]] == ["lower-opset{opset=15}", "remove-dead"]
+    run(capsys, "optimize", PLAIN, "-o", "wide", "--pass", "align-channels{multiple=48}")
+    with irkit.load(here / "wide" / "model.onnx") as wide:
+        widths = [node.output.shape[1] for node in wide.graph if node.op == "Conv" and node.output.shape]
+    assert widths == [48, 96, 144]
 
 
 def test_passes_of_ones_own_run_before_the_lowering(capsys: pytest.CaptureFixture[str], here: Path) -> None:
@@ -307,6 +311,16 @@ def test_an_operator_set_that_is_not_imported(capsys: pytest.CaptureFixture[str]
     assert os.listdir(here) == ["m.onnx"]
 
 
+def test_a_model_without_outputs(capsys: pytest.CaptureFixture[str], here: Path) -> None:
+    model = irkit.parse_model("graph(%x: float32[1,3]) -> (%y) {\n  %y = Relu(%x)\n}")
+    model.graph.set_outputs([])
+    irkit.save(model, here / "m.onnx")
+    for command in ("lint", "optimize"):
+        code, out, err = run(capsys, command, "m.onnx")
+        assert_one_message(code, out, err)
+        assert "the model has no outputs" in err
+
+
 @pytest.mark.parametrize(
     ("flags", "expected"),
     [
@@ -327,6 +341,8 @@ def test_an_operator_set_that_is_not_imported(capsys: pytest.CaptureFixture[str]
         (["--only", "fold-batchnorms"], "`fold-batchnorms` (did you mean `fold-batchnorm`?); there are: align-"),
         (["--only", ""], "--only names no pass"),
         (["--skip", "nothing"], "there is no pass `nothing`"),
+        (["--pass", "align-channels{multipl=16}"], "has no option 'multipl'"),
+        (["--pass", "align-channels{multiple=16}", "--skip", "align-channels"], "which does not run"),
         (["--passes", "nowhere"], "nowhere: no such file or folder of passes"),
         (["--accept-drift", "fold-batchnorm"], "that pass is exact"),
         (["--accept-drift", "gelu-to-relu", "--exact"], "does not run"),
