@@ -8,14 +8,14 @@ one of these. The same spec and seed give the same arrays on every machine.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from irkit.errors import ExecutionError
 from irkit.ir import Node, Value
 from irkit.model import Model
-from irkit.types import DType, Shape, TensorType
+from irkit.types import Dim, DType, Shape, TensorType
 
 if TYPE_CHECKING:
     import numpy as np
@@ -60,6 +60,33 @@ class InputSpec:
 def fed_inputs(model: Model) -> list[Value]:
     """The inputs a caller must feed: those without stored data."""
     return [value for value in model.graph.inputs if not value.is_initializer]
+
+
+def fillings(shapes: Mapping[str, Shape | None], sizes: Sequence[int]) -> Iterator[dict[str, Shape | None]]:
+    """The shapes with numbers for the dimensions that have none: all the same, then one of them larger than the others.
+
+    Dimensions with the same symbol get the same number. Where all are numbers, the shapes as they are, once.
+    """
+    dims = [_key(name, axis, dim) for name, shape in shapes.items() for axis, dim in enumerate(shape or ())]
+    unknown = list(dict.fromkeys(key for key in dims if key is not None))
+    if not unknown:
+        yield dict(shapes)
+        return
+    choices = [dict.fromkeys(unknown, size) for size in sizes]
+    choices += [{**dict.fromkeys(unknown, 1), key: size} for size in sizes[1:] for key in unknown if len(unknown) > 1]
+    for choice in choices:
+        yield {name: _filled(name, shape, choice) for name, shape in shapes.items()}
+
+
+def _key(name: str, axis: int, dim: Dim) -> Dim | tuple[str, int]:
+    """What stands for an unknown dimension; None for a number."""
+    return None if isinstance(dim, int) and dim >= 0 else dim if isinstance(dim, str) else (name, axis)
+
+
+def _filled(name: str, shape: Shape | None, choice: Mapping[Any, int]) -> Shape | None:
+    if shape is None:
+        return None
+    return tuple(choice.get(_key(name, axis, dim), dim) for axis, dim in enumerate(shape))
 
 
 def input_specs(model: Model, shapes: Mapping[str, Shape | None], free: int = 1) -> list[InputSpec]:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from irkit.border import touched_values
 from irkit.errors import ExecutionError, MissingDependencyError
 from irkit.executor import Session, open_session
-from irkit.inputs import InputSpec, draw, fed_inputs, input_specs
+from irkit.inputs import InputSpec, draw, fed_inputs, fillings, input_specs
 from irkit.ir import Value
 from irkit.journal import Journal
 from irkit.model import Model
@@ -152,8 +152,8 @@ def fitting_inputs(model: Model, start: int, end: int, session: Session) -> tupl
     with at_mark(model.journal, end):
         shapes = {value.name: value.shape for value in fed_inputs(model)}
     with at_mark(model.journal, start):
-        choices = [input_specs(model, shapes, size) for size in FREE_SIZES]
-    if choices[0] == choices[1]:
+        choices = [input_specs(model, filled) for filled in fillings(shapes, FREE_SIZES)]
+    if len(choices) == 1:
         return choices[0], False
     problem: ExecutionError | None = None
     for specs in choices:

@@ -7,7 +7,7 @@ import pytest
 
 from irkit import DType, Model, Node, Tensor, TensorType, parse_model
 from irkit.drift import measure
-from irkit.inputs import draw, input_specs
+from irkit.inputs import draw, fillings, input_specs
 from irkit.proof import Proof, ProofVerdict, prove
 from tests.numeric.planting import scale_channel
 
@@ -236,3 +236,15 @@ def test_drift_on_random_inputs_is_beyond_the_budget_until_it_is_accepted() -> N
     position = model.journal.position
     assert measure(model, position, position, "p", "retrain").state == "unaccepted"
     assert measure(model, position, position, "p", "retrain", accepted=True).state == "accepted"
+
+
+def test_open_dimensions_are_filled_alike_and_then_one_apart() -> None:
+    shapes = {"a": ("N", None, 3), "b": (2, "N")}
+    filled = list(fillings(shapes, (1, 8)))
+    assert filled == [
+        {"a": (1, 1, 3), "b": (2, 1)},
+        {"a": (8, 8, 3), "b": (2, 8)},
+        {"a": (8, 1, 3), "b": (2, 8)},
+        {"a": (1, 8, 3), "b": (2, 1)},
+    ]
+    assert list(fillings({"a": (1, 2), "b": None}, (1, 8))) == [{"a": (1, 2), "b": None}]
