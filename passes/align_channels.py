@@ -35,6 +35,10 @@ class AlignChannels(irkit.Pass):
     skip: tuple[str, ...] = ()
     force: bool = False
 
+    def __post_init__(self) -> None:
+        if self.multiple < 0 or self.max_growth < 0:
+            raise irkit.OptionError("align-channels: multiple and max_growth cannot be negative")
+
     def run(self, model: irkit.Model, context: irkit.Context) -> None:
         """Plan for the main graph, and carry it out unless the network would no longer fit."""
         multiple = self.multiple or _fact(context, "channel_multiple") or 8

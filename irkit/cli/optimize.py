@@ -44,6 +44,8 @@ def _add_pass_flags(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--skip", action="append", default=[], metavar="PASS,...", help="leave these out")
     other = "options of a pass that runs, as in `align-channels{multiple=16}`"
     group.add_argument("--pass", dest="pass_options", action="append", default=[], metavar="PASS{...}", help=other)
+    short = "pad channels to multiples of N: short for --pass align-channels{multiple=N}"
+    group.add_argument("--multiple", type=int, metavar="N", help=short)
     arguments.add_passes(group, "passes of your own, run as well")
 
 
@@ -83,7 +85,7 @@ def run(options: argparse.Namespace) -> int:
             shapes=shapes,
             only=options.only or (),
             skip=arguments.names_of(options.skip),
-            options=options.pass_options,
+            options=pass_options(options),
             passes=options.passes,
             verify=options.verify,
             accept_drift=arguments.names_of(options.accept_drift),
@@ -100,6 +102,12 @@ def run(options: argparse.Namespace) -> int:
         console.result(f"written: {folder}/")
         console.result(f"next: {following}")
     return int(not result.ok)
+
+
+def pass_options(options: argparse.Namespace) -> list[str]:
+    """Specs of the passes that get options."""
+    short = [] if options.multiple is None else [f"align-channels{{multiple={options.multiple}}}"]
+    return [*options.pass_options, *short]
 
 
 def next_command(result: OptimizeResult, options: argparse.Namespace, folder: Path) -> str:

@@ -166,9 +166,11 @@ def test_passes_are_picked(capsys: pytest.CaptureFixture[str], here: Path) -> No
     report = json.loads((here / "only" / "report.json").read_text(encoding="utf-8"))
     assert [item["spec"] for item in report["passes"]] == ["lower-opset{opset=15}", "remove-dead"]
     run(capsys, "optimize", PLAIN, "-o", "wide", "--pass", "align-channels{multiple=48}")
-    with irkit.load(here / "wide" / "model.onnx") as wide:
-        widths = [node.output.shape[1] for node in wide.graph if node.op == "Conv" and node.output.shape]
-    assert widths == [48, 96, 144]
+    run(capsys, "optimize", PLAIN, "-o", "same", "--multiple", "48")
+    for name in ("wide", "same"):
+        with irkit.load(here / name / "model.onnx") as wide:
+            widths = [node.output.shape[1] for node in wide.graph if node.op == "Conv" and node.output.shape]
+        assert widths == [48, 96, 144]
 
 
 def test_passes_of_ones_own_run_before_the_lowering(capsys: pytest.CaptureFixture[str], here: Path) -> None:
@@ -343,6 +345,7 @@ def test_a_model_without_outputs(capsys: pytest.CaptureFixture[str], here: Path)
         (["--skip", "nothing"], "there is no pass `nothing`"),
         (["--pass", "align-channels{multipl=16}"], "has no option 'multipl'"),
         (["--pass", "align-channels{multiple=16}", "--skip", "align-channels"], "which does not run"),
+        (["--multiple", "-8"], "cannot be negative"),
         (["--passes", "nowhere"], "nowhere: no such file or folder of passes"),
         (["--accept-drift", "fold-batchnorm"], "that pass is exact"),
         (["--accept-drift", "gelu-to-relu", "--exact"], "does not run"),
