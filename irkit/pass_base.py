@@ -121,6 +121,10 @@ class Pass:
         """Transform the model in place, by edits of the IR only."""
         raise NotImplementedError(f"pass {self.name!r} has no run method")
 
+    def repeated(self) -> Pass:
+        """The pass as it runs when passes go round again: itself, unless an option was a wish that is met by now."""
+        return self
+
     @classmethod
     def summary(cls) -> str:
         """First line of its documentation."""

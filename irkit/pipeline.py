@@ -195,11 +195,12 @@ class _Runner:
         self.inference.update()
         self.context.update_types = self.inference.update
         plan, mark = list(self.passes), self.model.journal.position
+        later = [item.repeated() for item in plan]
         first, idle = 0, 0
         for index in range(most_rounds * len(plan)):
             if index >= len(plan) and idle >= len(plan) - 1:
                 break  # every pass but the last to change something has seen the model as it is
-            self.passes[index:] = plan[index % len(plan) :]
+            self.passes[index:] = (plan if index < len(plan) else later)[index % len(plan) :]
             first = self._step(index, first)
             idle = 0 if self.result.passes[index].changed else idle + 1
         del self.passes[len(self.result.passes) :]

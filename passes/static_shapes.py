@@ -32,6 +32,10 @@ class StaticShapes(irkit.Pass):
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     batch: int = 1
 
+    def repeated(self) -> irkit.Pass:
+        """The dimensions that were named are numbers by now."""
+        return StaticShapes(batch=self.batch)
+
     def run(self, model: irkit.Model, context: irkit.Context) -> None:
         bindings = irkit.bind_inputs(model, self.bind, self.shapes, self.batch)
         declared = [(value, value.type) for value in model.graph.outputs]

@@ -213,3 +213,19 @@ def test_a_node_that_is_not_valid_is_not_said_to_hang_on_data() -> None:
     assert (finding.code, finding.node) == ("IRK002", "n")
     assert "Transpose is not valid" in finding.message
     assert "hangs on data" not in finding.message
+
+
+def test_named_dimensions_are_bound_once_though_passes_go_round() -> None:
+    """A batch norm that is folded makes a second round: the names of the first are gone by then."""
+    model = irkit.parse_model("""
+        graph(%x: float32[N,3,H,4]) -> (%y) {
+          %w: float32[8,3,1,1] = random(seed=1)
+          %n: float32[8] = random(seed=2, low=0.5)
+          %a = Conv(%x, %w) @conv
+          %y = BatchNormalization(%a, %n, %n, %n, %n) @norm
+        }
+    """)
+    result = irkit.optimize(model, bind={"H": 6}, verify="none")
+    assert result.ok
+    assert result.model.graph.inputs[0].shape == (1, 3, 6, 4)
+    assert [run.name for run in result.run.passes].count("static-shapes") > 1
