@@ -17,6 +17,7 @@ from irkit.errors import OptionError
 
 if TYPE_CHECKING:
     from irkit.compiler import OptimizeResult
+    from irkit.pass_base import Pass
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -104,9 +105,11 @@ def run(options: argparse.Namespace) -> int:
     return int(not result.ok)
 
 
-def pass_options(options: argparse.Namespace) -> list[str]:
-    """Specs of the passes that get options."""
-    short = [] if options.multiple is None else [f"align-channels{{multiple={options.multiple}}}"]
+def pass_options(options: argparse.Namespace) -> list[str | Pass]:
+    """The passes that get options."""
+    from irkit.library import get_pass
+
+    short = [] if options.multiple is None else [get_pass("align-channels", multiple=options.multiple)]
     return [*options.pass_options, *short]
 
 
