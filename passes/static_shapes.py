@@ -3,12 +3,11 @@
     x: float32[batch,3,H,W]  =  x: float32[1,3,224,224]      batch by default, H and W as the user says
     Reshape(x, f(Shape(x)))  =  Reshape(x, c)                shape arithmetic is computed, types of outputs specialised
     If(f(Shape(x)), a, b)    =  a                            the branch for these shapes
-    Expand(x, f(Shape(y)))   =  Expand(x, c)
 
-The model computes what it computed before for inputs of these shapes. Each dimension that is frozen is noted. A
-dimension of an input that nobody named, and a shape that hangs on data, is a finding that says what to type. Shapes
-that a node cannot take are a finding, and then no more than the batch is frozen. A batch that is fixed above 1 is
-changed only where the user gives the input's whole shape and no constant holds the old one.
+Each dimension that is frozen is noted. A dimension of an input that nobody named, and a shape that hangs on data, is a
+finding that says what to type. Shapes that a node cannot take are a finding, and then no more than the batch is
+frozen. A batch that is fixed above 1 is changed only where the user gives the input's whole shape and no constant
+holds the old one.
 """
 
 from __future__ import annotations
@@ -20,8 +19,7 @@ import numpy as np
 
 import irkit
 
-_TARGETS = {"Reshape": 1, "Expand": 1}
-"""Operators with an input that may as well be the shape of their output, and the number of that input."""
+_TARGETS = {"Reshape": 1, "Expand": 1}  # inputs that may as well be the shape of the output
 
 
 @irkit.define_pass("static-shapes", effect="exact")
@@ -33,8 +31,7 @@ class StaticShapes(irkit.Pass):
     batch: int = 1
 
     def repeated(self) -> irkit.Pass:
-        """The dimensions that were named are numbers by now."""
-        return StaticShapes(batch=self.batch)
+        return StaticShapes(batch=self.batch)  # what was named are numbers by now
 
     def run(self, model: irkit.Model, context: irkit.Context) -> None:
         bindings = irkit.bind_inputs(model, self.bind, self.shapes, self.batch)
@@ -44,8 +41,8 @@ class StaticShapes(irkit.Pass):
         with context.rewriting(model, "freeze inputs") as allowed:
             if not allowed:
                 return
-            if not _freeze(model, context, bindings):  # then the batch at least
-                bindings = irkit.bind_inputs(model, {}, {}, self.batch)
+            if not _freeze(model, context, bindings):
+                bindings = irkit.bind_inputs(model, {}, {}, self.batch)  # the batch at least
                 if not _freeze(model, context, bindings):
                     return
         irkit.take_known_branches(model, context)
@@ -106,8 +103,8 @@ def _fix_targets(model: irkit.Model, context: irkit.Context) -> int:
             shape = inference.shape_of(node.output) if target is not None else None
             if slot is None or target is None or target.constant is not None or shape is None:
                 continue
-            if not all(isinstance(dim, int) and dim > 0 for dim in shape):
-                continue  # a 0 would mean "as before" to Reshape
+            if not all(isinstance(dim, int) and dim > 0 for dim in shape):  # a 0 would mean "as before" to Reshape
+                continue
             with context.rewriting(model, "static target", node.name) as allowed:
                 if allowed:
                     data = irkit.Tensor.of(np.asarray(shape, np.int64))
@@ -139,11 +136,12 @@ def _tell_nodes(model: irkit.Model, context: irkit.Context, inference: irkit.Inf
             continue
         for value in node.outputs:
             if value.name and not _is_settled(inference, value):
-                text = f"the shape of `{value.name}` hangs on data; found {inference.type_of(value) or 'no type'}"
+                reason = f"hangs on data; found {inference.type_of(value) or 'no type'}"
                 advice = "export with fixed sizes at that place, or cut the graph before it"
                 if node in wrong:
-                    text = f"the shape of `{value.name}` is not known, since {node.op} is not valid: {wrong[node]}"
+                    reason = f"is not known, since {node.op} is not valid: {wrong[node]}"
                     advice = "repair the node, or export the model again"
+                text = f"the shape of `{value.name}` {reason}"
                 context.find("IRK002", "data-dependent-shape", text, node, advice=advice)
                 break
 
