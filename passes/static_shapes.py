@@ -36,8 +36,7 @@ class StaticShapes(irkit.Pass):
     def run(self, model: irkit.Model, context: irkit.Context) -> None:
         bindings = irkit.bind_inputs(model, self.bind, self.shapes, self.batch)
         declared = [(value, value.type) for value in model.graph.outputs]
-        inference = irkit.Inference.of(model)
-        inference.update()
+        (inference := irkit.Inference.of(model)).update()
         with context.rewriting(model, "freeze inputs") as allowed:
             if not allowed:
                 return
