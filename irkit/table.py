@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import functools
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -197,8 +198,25 @@ class Fact:
     advice: str = ""
 
 
+_RULE_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judgement(Fact):
+    """A fact that a lint rule reports.
+
+    `rule`: the name of the rule that reports it, in place of the one that reports all facts of its kind.
+    """
+
+    rule: str = ""
+
+    def __post_init__(self) -> None:
+        if self.rule and not _RULE_NAME.fullmatch(self.rule):
+            raise ValueError(f"`rule` is the name of a lint rule, such as wide-concat; found `{self.rule}`")
+
+
 @dataclass(frozen=True)
-class Need(Fact):
+class Need(Judgement):
     """A condition that nodes of an operator must meet, where `when` holds. `repaired_by`: the pass that sees to it."""
 
     must: Condition
@@ -208,7 +226,7 @@ class Need(Fact):
 
 
 @dataclass(frozen=True)
-class Form(Fact):
+class Form(Judgement):
     """A way to use an operator that has a verdict of its own; the first form whose `when` holds decides.
 
     `silent`: it is accepted and computes something else.
@@ -222,7 +240,7 @@ class Form(Fact):
 
 
 @dataclass(frozen=True)
-class Operator(Fact):
+class Operator(Judgement):
     """What is known of an operator. `layer`: the name of what it becomes in the compiler's own format."""
 
     status: Status
@@ -234,12 +252,13 @@ class Operator(Fact):
     dfc: VersionRange = EVERY_VERSION
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.status is Status.PATTERN and not self.patterns:
             raise ValueError("status `pattern` needs `patterns`, the names of those it is taken in")
 
 
 @dataclass(frozen=True)
-class Pattern(Fact):
+class Pattern(Judgement):
     """What is known of a group of operators that the compiler takes, or refuses, as one."""
 
     status: Status

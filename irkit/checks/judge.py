@@ -22,7 +22,7 @@ class Verdict:
     """What the table says of a node.
 
     Attributes: `form` or `pattern` it was judged as ("" where as the operator itself); `decided`: what is known of the
-    node left no other form open.
+    node left no other form open; `rule`: the lint rule that reports it, "" where that is one for its status.
     """
 
     status: Status
@@ -33,6 +33,7 @@ class Verdict:
     form: str = ""
     pattern: str = ""
     decided: bool = True
+    rule: str = ""
 
 
 _NOTHING_KNOWN = Verdict(Status.UNKNOWN, Confidence.LOW, (), "")
@@ -74,11 +75,12 @@ def judge(subject: Subject, node: Node) -> Verdict:
         silent=mildest.silent,
         form=mildest.name if isinstance(mildest, Form) else "",
         decided=len(possible) == 1,
+        rule=mildest.rule,
     )
 
 
 def _as_member(name: str, entry: Pattern) -> Verdict:
-    return Verdict(entry.status, entry.confidence, entry.evidence, entry.advice, pattern=name)
+    return Verdict(entry.status, entry.confidence, entry.evidence, entry.advice, pattern=name, rule=entry.rule)
 
 
 def unmet_needs(subject: Subject) -> dict[Node, list[tuple[Need, str]]]:

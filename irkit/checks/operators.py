@@ -22,9 +22,9 @@ _REPAIRED = {
 
 
 def _judged(subject: Subject, status: Status, *, silent: bool = False) -> Iterator[tuple[Node, Verdict]]:
-    """The nodes with that verdict."""
+    """The nodes with that verdict, those excepted whose table entry names a rule of its own."""
     for node, verdict in subject.once(verdicts):
-        if verdict.status is status and verdict.silent is silent:
+        if verdict.status is status and verdict.silent is silent and not verdict.rule:
             yield node, verdict
 
 
@@ -126,6 +126,8 @@ def operator_need(subject: Subject) -> Iterator[Found]:
     """
     for node, needs in subject.once(unmet_needs).items():
         for need, text in needs:
+            if need.rule:
+                continue
             message = f"{node.op_id}: {text} {_grounds(need.confidence, need.evidence)}"
             fixable = subject.runs(need.repaired_by)
             yield Found(message, node, severity_of(need.confidence), fixable, advice=need.advice)

@@ -54,6 +54,12 @@ def error(folder: Path, text: str, spec: str = "") -> str:
     return str(caught.value).replace(str(path), "chip.toml")
 
 
+def test_a_fact_may_name_the_rule_that_reports_it(tmp_path: Path) -> None:
+    form = "[[op.Conv.forms]]\nname = '1-D'\nwhen = { rank = [3] }\nstatus = 'partial'\nconfidence = 'low'\n"
+    conv = read(tmp_path, HEAD + SOURCE + CONV + "rule = 'a-rule'\n" + form + EVIDENCE).operators["Conv"]
+    assert (conv.rule, conv.forms[0].rule) == ("a-rule", "")
+
+
 def test_a_table_is_read(tmp_path: Path) -> None:
     target = read(
         tmp_path,
@@ -118,6 +124,8 @@ def test_a_table_is_read(tmp_path: Path) -> None:
          "chip.toml:6: facts.opset: must be a table with confidence, evidence, value; found 17"),
         (HEAD + f"[facts.opset]\nvalue = true\nconfidence = 'low'\n{EVIDENCE}",
          "chip.toml:6: facts.opset.value: must be a whole number, found true"),
+        (HEAD + SOURCE + CONV + "rule = 'A rule'\n",
+         "chip.toml:8: op.Conv: `rule` is the name of a lint rule, such as wide-concat; found `A rule`"),
         (HEAD + "[pipeline]\npasses = ['a']\nretrain = ['b']\n",
          "chip.toml:5: pipeline: `retrain` names `b`, which is not among `passes`"),
         (HEAD + "[pipeline]\npasses = ['a', 'a']\n", "chip.toml:5: pipeline: `passes` names a pass twice"),
