@@ -58,9 +58,14 @@ class TomlFile:
         except toml.TOMLDecodeError as problem:
             raise error(f"{path}: not valid TOML: {problem}") from problem
 
-    def decode(self, kind: type[T]) -> T:
-        """The whole file as a `kind`, which is a dataclass."""
-        return typing.cast(T, _reader(typing.cast(Any, kind))(self, self.data, ()))
+    def decode(self, kind: type[T], table: tuple[str, ...] = ()) -> T:
+        """The whole file, or the table at these keys (empty where there is none), as a `kind`, which is a dataclass."""
+        value: Any = self.data
+        for depth, key in enumerate(table):
+            if not isinstance(value, dict):
+                self.fail(table[:depth], f"must be a table, found {_describe(value)}")
+            value = value.get(key, {})
+        return typing.cast(T, _reader(typing.cast(Any, kind))(self, value, table))
 
     def fail(self, keys: Keys, message: str) -> NoReturn:
         """Raise this file's error about the key at `keys`."""
@@ -186,6 +191,8 @@ def _reader(kind: Any) -> _Reader:
         return _mapping_reader(_reader(arguments[1]))
     if isinstance(kind, type) and issubclass(kind, enum.Enum):
         return _enum_reader(kind)
+    if kind is Path:
+        return _read_path
     return _scalar_reader((kind,))
 
 
@@ -200,6 +207,13 @@ def _scalar_reader(members: tuple[Any, ...]) -> _Reader:
         return file.fail(keys, f"must be {expected}, found {_describe(value)}")
 
     return read
+
+
+def _read_path(file: TomlFile, value: Any, keys: Keys) -> Path:
+    """A path, which is relative to the file it stands in."""
+    if not isinstance(value, str) or not value:
+        file.fail(keys, f"must be a path, found {_describe(value)}")
+    return file.path.parent / value
 
 
 def _enum_reader(kind: type[enum.Enum]) -> _Reader:
