@@ -114,7 +114,7 @@ if TYPE_CHECKING:
         RewritePass as RewritePass,
         Rule as Rule,
         apply_rules as apply_rules,
-        find_matches as find_matches,
+        find as find,
         refuse as refuse,
         rewrite as rewrite,
     )
@@ -167,7 +167,7 @@ _MODULES = {
     "pass_base": ["Context", "Effect", "Pass", "define_pass"],
     "pattern": ["OpPattern", "Pattern", "PatternOps"],
     "pipeline": ["run_passes"],
-    "rewriter": ["Refusal", "RewritePass", "Rule", "apply_rules", "find_matches", "refuse", "rewrite"],
+    "rewriter": ["Refusal", "RewritePass", "Rule", "apply_rules", "find", "refuse", "rewrite"],
     "structure": ["difference", "equal", "structural_hash"],
     "tensor": ["SparseTensor", "Tensor"],
     "text": ["parse_model", "print_graph", "print_model"],

@@ -364,7 +364,7 @@ def _results(match: Match, answer: Any) -> tuple[Value, ...]:
     return results
 
 
-def find_matches(model: Model, pattern: Callable[..., Any] | type[Rule]) -> list[Match]:
+def find(model: Model, pattern: Callable[..., Any] | type[Rule]) -> list[Match]:
     """Every place of the main graph, and of graphs nested in it, where a pattern `(op, *captures)` matches."""
     graph = pattern().graph() if isinstance(pattern, type) else trace(pattern)
     matcher = Matcher(graph)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from irkit import Match, Model, Pattern, PatternOps, find_matches, parse_model
+from irkit import Match, Model, Pattern, PatternOps, find, parse_model
 from irkit.errors import PassError
 from irkit.matcher import Matcher
 from irkit.pattern import trace
@@ -25,7 +25,7 @@ def roots(found: list[Match]) -> list[str]:
 
 
 def matches(pattern: Function, text: Model) -> bool:
-    return bool(find_matches(text, pattern))
+    return bool(find(text, pattern))
 
 
 def miss(pattern: Function, text: Model, root: str) -> str:
@@ -38,7 +38,7 @@ def test_captures_values_by_parameter_and_nodes_by_name() -> None:
     def pattern(op: PatternOps, a: Pattern) -> Pattern:
         return op.Relu(op.Neg(a).named("inner")).named("outer")
 
-    (match,) = find_matches(model("%n = Neg(%x) @neg %y = Relu(%n) @relu"), pattern)
+    (match,) = find(model("%n = Neg(%x) @neg %y = Relu(%n) @relu"), pattern)
     assert match["a"].name == "x"
     assert (match["inner"].name, match["outer"].name, match.root.name) == ("neg", "relu", "relu")
     assert [value.name for value in match.outputs] == ["y"]
@@ -108,7 +108,7 @@ def test_a_long_commutative_chain_takes_linear_time() -> None:
 def test_a_chain_that_matches_is_found() -> None:
     inputs = ", ".join(f"%{name}: float32[2]" for name in ("x", "n1", "n2", "n3"))
     text = model("%a = Add(%x, %n1) %b = Add(%n2, %a) %y = Add(%b, %n3)", inputs)
-    (match,) = find_matches(text, lambda op, p, q, r, s: op.Add(op.Add(op.Add(p, q), r), s))
+    (match,) = find(text, lambda op, p, q, r, s: op.Add(op.Add(op.Add(p, q), r), s))
     assert {match[name].name for name in "pqrs"} == {"x", "n1", "n2", "n3"}
 
 
@@ -159,9 +159,9 @@ def test_bfloat16_and_tolerance() -> None:
 
 def test_attributes_by_value_default_predicate_and_absence() -> None:
     text = model("%s = Softmax(%x) {axis=1} %l = LeakyRelu(%s) {alpha=0.1} %y = Softmax(%l)")
-    assert roots(find_matches(text, lambda op, x: op.Softmax(x, axis=1))) == ["s"]
-    assert roots(find_matches(text, lambda op, x: op.Softmax(x, axis=-1))) == ["y"]  # the schema's default
-    assert roots(find_matches(text, lambda op, x: op.Softmax(x, axis=lambda axis: axis >= 0))) == ["s"]
+    assert roots(find(text, lambda op, x: op.Softmax(x, axis=1))) == ["s"]
+    assert roots(find(text, lambda op, x: op.Softmax(x, axis=-1))) == ["y"]  # the schema's default
+    assert roots(find(text, lambda op, x: op.Softmax(x, axis=lambda axis: axis >= 0))) == ["s"]
     assert matches(lambda op, x: op.LeakyRelu(x, alpha=0.1), text)
     assert "has axis=-1" in miss(lambda op, x: op.Softmax(x, axis=1), text, "y")
 
@@ -186,16 +186,16 @@ def test_optional_nodes_and_alternatives() -> None:
     def pattern(op: PatternOps, x: Pattern) -> Pattern:
         return op.Relu(op.optional(op.Cast, op.any_of(op.Neg(x), op.Abs(x).named("abs"))))
 
-    (plain,) = find_matches(model("%n = Neg(%x) %y = Relu(%n)"), pattern)
+    (plain,) = find(model("%n = Neg(%x) %y = Relu(%n)"), pattern)
     assert plain["abs"] is None
-    (with_cast,) = find_matches(model("%n = Abs(%x) %c = Cast(%n) {to=1} %y = Relu(%c)"), pattern)
+    (with_cast,) = find(model("%n = Abs(%x) %c = Cast(%n) {to=1} %y = Relu(%c)"), pattern)
     assert with_cast["abs"].op == "Abs"
     assert not matches(pattern, model("%n = Exp(%x) %y = Relu(%n)"))
 
 
 def test_alternatives_at_the_root() -> None:
     text = model("%n = Neg(%x) %y = Abs(%n)")
-    assert roots(find_matches(text, lambda op, x: op.any_of(op.Neg(x), op.Abs(x)))) == ["n", "y"]
+    assert roots(find(text, lambda op, x: op.any_of(op.Neg(x), op.Abs(x)))) == ["n", "y"]
 
 
 def test_optional_inputs() -> None:
@@ -204,8 +204,8 @@ def test_optional_inputs() -> None:
     def pattern(op: PatternOps, x: Pattern, w: Pattern, b: Pattern) -> Pattern:
         return op.Conv(x, w, op.maybe(b))
 
-    (without,) = find_matches(model("%y = Conv(%x, %w)", inputs), pattern)
-    (with_bias,) = find_matches(model("%y = Conv(%x, %w, %b)", inputs), pattern)
+    (without,) = find(model("%y = Conv(%x, %w)", inputs), pattern)
+    (with_bias,) = find(model("%y = Conv(%x, %w, %b)", inputs), pattern)
     assert without["b"] is None
     assert with_bias["b"].name == "b"
     assert matches(lambda op, x, w: op.Conv(x, w), model("%y = Conv(%x, %w)", inputs))
@@ -215,7 +215,7 @@ def test_optional_inputs() -> None:
 
 def test_variadic_inputs() -> None:
     text = model("%n = Neg(%x) %y = Concat(%x, %n, %n) {axis=0}")
-    (match,) = find_matches(text, lambda op, first, rest: op.Concat(first, op.rest(rest)))
+    (match,) = find(text, lambda op, first, rest: op.Concat(first, op.rest(rest)))
     assert match["first"].name == "x"
     assert [value.name for value in match["rest"]] == ["n", "n"]
     assert not matches(lambda op, first, rest, each: op.Concat(first, op.rest(rest, op.Relu(each))), text)
@@ -223,10 +223,10 @@ def test_variadic_inputs() -> None:
 
 def test_domains_and_several_operators() -> None:
     text = model("%g = com.microsoft::Gelu(%x) %y = Gelu(%g)")
-    assert roots(find_matches(text, lambda op, x: op.Gelu(x))) == ["y"]
-    assert roots(find_matches(text, lambda op, x: op.domain("com.microsoft").Gelu(x))) == ["g"]
-    assert roots(find_matches(text, lambda op, x: op.any_op("Gelu", "Relu")(x))) == ["y"]
-    assert roots(find_matches(text, lambda op, x: op.any_op()(x))) == ["y"]
+    assert roots(find(text, lambda op, x: op.Gelu(x))) == ["y"]
+    assert roots(find(text, lambda op, x: op.domain("com.microsoft").Gelu(x))) == ["g"]
+    assert roots(find(text, lambda op, x: op.any_op("Gelu", "Relu")(x))) == ["y"]
+    assert roots(find(text, lambda op, x: op.any_op()(x))) == ["y"]
 
 
 def test_several_outputs_of_one_node() -> None:
@@ -235,7 +235,7 @@ def test_several_outputs_of_one_node() -> None:
         return op.Relu(second), op.Neg(first)
 
     split = "%a, %b = Split(%x) {num_outputs=2}"
-    (match,) = find_matches(model(f"{split} %y = Relu(%b) %z = Neg(%a)", output="%y, %z"), pattern)
+    (match,) = find(model(f"{split} %y = Relu(%b) %z = Neg(%a)", output="%y, %z"), pattern)
     assert [value.name for value in match.outputs] == ["y", "z"]
     assert not matches(pattern, model(f"{split} %y = Relu(%a) %z = Neg(%b)", output="%y, %z"))
 
@@ -244,7 +244,7 @@ def test_several_roots_over_a_common_input() -> None:
     def pattern(op: PatternOps, x: Pattern) -> tuple[Pattern, Pattern]:
         return op.Sin(x), op.Relu(op.Cos(x))
 
-    (match,) = find_matches(model("%y = Sin(%x) %c = Cos(%x) %z = Relu(%c)", output="%y, %z"), pattern)
+    (match,) = find(model("%y = Sin(%x) %c = Cos(%x) %z = Relu(%c)", output="%y, %z"), pattern)
     assert [value.name for value in match.outputs] == ["y", "z"]
     assert not matches(pattern, model("%y = Sin(%x) %n = Neg(%x) %c = Cos(%n) %z = Relu(%c)", output="%y, %z"))
 
@@ -260,7 +260,7 @@ def test_nodes_of_an_outer_graph_are_out_of_reach_but_its_constants_are_not() ->
             else_branch=graph() -> (%b) { %b = Relu(%n) }
           }
         }""")
-    assert roots(find_matches(text, lambda op, x: op.Mul(x, 0.5))) == ["a"]
+    assert roots(find(text, lambda op, x: op.Mul(x, 0.5))) == ["a"]
     assert not matches(lambda op, x: op.Relu(op.Neg(x)), text)
 
 

@@ -163,5 +163,5 @@ def test_near_misses_tell_guards_refusals_and_matches() -> None:
 
 
 def test_find_takes_a_rule() -> None:
-    found: list[Match] = irkit.find_matches(model("%h = Log(%x) %y = Exp(%h) @exp"), ExpLog)
+    found: list[Match] = irkit.find(model("%h = Log(%x) %y = Exp(%h) @exp"), ExpLog)
     assert [match.root.name for match in found] == ["exp"]
