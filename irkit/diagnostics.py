@@ -70,6 +70,7 @@ class Finding:
     fixable: bool = False
     origin: Location = Location()
     advice: str = ""
+    group: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """The finding as plain data."""

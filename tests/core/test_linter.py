@@ -46,6 +46,16 @@ def test_a_rule_is_made_of_its_docstring() -> None:
     assert (made.what, made.why, made.fix) == ("What it is, on two lines.", "because it is.", "mend it.")
 
 
+def test_an_example_keeps_its_lines() -> None:
+    made = make_rule(doc="What.\n\n    Why: because.\n    Example: y = x.floor()\n        z = y + 1\n    Fix: mend it.")
+    assert (made.why, made.example, made.fix) == ("because.", "y = x.floor()\nz = y + 1", "mend it.")
+
+
+def test_a_rule_rests_on_facts_that_a_table_has() -> None:
+    with pytest.raises(ValueError, match="HAI199: a table has no fact `opsett`"):
+        rule("HAI199", "a-name", Severity.INFO, facts=("opsett",))
+
+
 @pytest.mark.parametrize(
     ("code", "name", "doc"),
     [
@@ -55,6 +65,8 @@ def test_a_rule_is_made_of_its_docstring() -> None:
         ("HAI101", "A_Name", DOC),
         ("HAI101", "a-name", "What it is."),
         ("HAI101", "a-name", "What it is.\n\nWhy: because."),
+        ("HAI101", "a-name", "What it is.\n\nFix: mend it.\nWhy: because."),
+        ("HAI101", "a-name", "What it is.\n\nWhy: because.\nExample:\nFix: mend it."),
         ("HAI101", "a-name", ""),
     ],
 )

@@ -1,0 +1,79 @@
+"""The codes that passes and the pipeline find things under, beside those of the lint rules."""
+
+from __future__ import annotations
+
+from irkit.diagnostics import Severity
+from irkit.ruledoc import RuleDoc, read_doc
+
+NOTICES: tuple[RuleDoc, ...] = (
+    read_doc(
+        "IRK014",
+        "shape-conflict",
+        Severity.ERROR,
+        """The sizes that inputs were to get do not fit the network.
+
+        Why: some node behind the inputs has constants or attributes of other sizes, such as the weight of a fully
+        connected layer or the target of a Reshape; the inputs stay as they were.
+        Example: `--shape x=1,3,256,256` for a network whose last Gemm was made for pictures of 224 by 224.
+        Fix: give the sizes that the network was made for, by --bind or --shape, or export it again with the new ones.
+        """,
+    ),
+    read_doc(
+        "IRK030",
+        "drift-not-accepted",
+        Severity.ERROR,
+        """A pass changed what the model computes by more than the budget, and nobody has accepted that.
+
+        Why: such a pass is run where the compiler takes the model no other way, or where users want it; whether the
+        network still does its work can only be told on real data.
+        Example: `gelu-to-relu` replaces the GELUs of a network that was trained with them.
+        Fix: fine-tune with the new operators and export again; or keep the function with --exact; or, with numbers of
+        your own in hand, accept it with --accept-drift PASS.
+        """,
+    ),
+    read_doc(
+        "IRK031",
+        "pass-failed",
+        Severity.ERROR,
+        """A pass raised an error; what it had done so far is taken back.
+
+        Why: the model goes on without it, so what the pass repairs is not repaired.
+        Fix: where it is a pass of yours, the message has the line; where it is one of irkit's, please report it.
+        """,
+    ),
+    read_doc(
+        "IRK032",
+        "wrong-rewrite",
+        Severity.WARNING,
+        """A rewrite was proven to change the function of the model, and is taken back.
+
+        Why: an exact pass must not change what the network computes; the proof ran the model before and after, and
+        found which rewrite did. The result is right, without it.
+        Fix: look at the rule that made it; where it is one of irkit's, please report it with the model.
+        """,
+    ),
+    read_doc(
+        "IRK040",
+        "padding-leaves-single-context",
+        Severity.WARNING,
+        """Channels are not padded, because the network would no longer fit on the chip as a whole.
+
+        Why: a network above that size is split in contexts, whose weights are loaded in turn: several times slower,
+        which no alignment makes up for.
+        Fix: nothing to do; --pass 'align-channels{force=true}' pads all the same.
+        """,
+    ),
+    read_doc(
+        "IRK041",
+        "padding-is-costly",
+        Severity.WARNING,
+        """Padding channels made the network a good deal larger.
+
+        Why: padded channels are computed and stored like any other; small layers grow by a large share.
+        Example: a layer of 9 channels becomes one of 16 where channels are to be multiples of 8.
+        Fix: limit it with --pass 'align-channels{max_growth=1.3}', leave it out with --skip align-channels, or choose
+        widths that are multiples when designing the network.
+        """,
+    ),
+)
+"""In the order of their codes."""
