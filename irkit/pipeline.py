@@ -83,11 +83,24 @@ class TakenBack:
     fault: Fault
 
 
+@dataclass(frozen=True)
+class Span:
+    """The stretch of the model's journal that a pass wrote: from mark `start` to mark `end`."""
+
+    item: Pass
+    start: int
+    end: int
+
+
 @dataclass
 class PipelineResult:
-    """What a run of passes did: `passes` in order, proofs, drifts, what was taken back, and the seconds it took."""
+    """What a run of passes did: `passes` in order, proofs, drifts, what was taken back, and the seconds it took.
+
+    `spans` tells for each of the passes what it wrote in the journal.
+    """
 
     passes: list[PassRun] = field(default_factory=list)
+    spans: list[Span] = field(default_factory=list)
     proofs: list[Proof] = field(default_factory=list)
     drifts: list[Drift] = field(default_factory=list)
     taken_back: list[TakenBack] = field(default_factory=list)
@@ -209,6 +222,8 @@ class _Runner:
             self._tell_taken_back(taken)
         if self.verify != "none":
             self._verify(mark)
+        starts = [checkpoint.mark for checkpoint in self.checkpoints]
+        self.result.spans = [Span(*item) for item in zip(self.passes, starts, self.ends, strict=True)]
         self.result.seconds = time.perf_counter() - began
         return self.result
 

@@ -123,6 +123,10 @@ class Rule:
         assert self._matcher is not None
         return self._matcher.match(root)
 
+    def explain(self, node: Node) -> str:
+        """Why a rule with a `match` of its own takes no match around a node; "" where it has nothing to say of it."""
+        return ""
+
     def ask(self, name: str, match: Match, op: Builder | None = None) -> Any:
         """Call `check` or `replace` with the captures it asks for. Raises `PassError` that tells its line."""
         function = self.function(name)
