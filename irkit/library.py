@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import copyreg
 import hashlib
+import importlib
 import importlib.machinery
 import importlib.util
 import os
+import pkgutil
 import sys
 import traceback
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
@@ -27,7 +30,7 @@ if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
 ENTRY_POINTS = "irkit.passes"
-"""Entry-point group of installed plug-ins. An entry names a module, or a folder or file as a `Path` or text."""
+"""Entry-point group of installed plug-ins. An entry names a module or package of passes, or a single pass."""
 
 _PACKAGE = Path(__file__).resolve().parent
 
@@ -55,9 +58,10 @@ def load_file(path: str | os.PathLike[str], library: str = "user") -> list[type[
 
 
 def load_folder(folder: str | os.PathLike[str], library: str = "user") -> list[type[Pass]]:
-    """The passes of every `*.py` of a folder that does not start with `_`, file by file in the order of their names.
+    """The passes of every `*.py` of a folder, file by file in the order of their names.
 
-    Raises `LibraryError`, also where two files define a pass of the same name.
+    Helpers, whose names start with `_`, and tests (`test_*.py`, `*_test.py`, `conftest.py`) are left alone. Raises
+    `LibraryError`, also where two files define a pass of the same name.
     """
     return _unique(cls for file in _files(Path(folder)) for cls in load_file(file, library))
 
@@ -84,7 +88,8 @@ class Library:
         place = Path(path)
         if not place.exists():
             raise LibraryError(f"{place}: no such file or folder of passes")
-        library = f"user_{hashlib.sha256(str(place.resolve()).encode()).hexdigest()[:8]}"
+        folder = place.resolve() if place.is_dir() else place.resolve().parent
+        library = f"user_{hashlib.sha256(str(folder).encode()).hexdigest()[:8]}"
         passes = load_folder(place, library) if place.is_dir() else load_file(place, library)
         if not passes:
             raise LibraryError(f"{place}: defines no pass; see `irkit passes` for what a pass looks like")
@@ -144,24 +149,51 @@ def _plugin_passes() -> tuple[type[Pass], ...]:
 
 
 def _of_entry(entry: EntryPoint) -> list[type[Pass]]:
-    library = "".join(char if char.isalnum() else "_" for char in entry.name)
+    """The passes of one entry point. Its modules are imported as any other, so they may import each other."""
     try:
         found = entry.load()
+        modules = [found, *_submodules(found)] if isinstance(found, ModuleType) else []
+        passes = [cls for module in modules for cls in _defined_in(module)]
+        passes += [found] if isinstance(found, type) and issubclass(found, Pass) else []
     except Exception as error:
-        package = entry.dist.name if entry.dist is not None else entry.value
-        raise LibraryError(f"plug-in `{entry.name}` of package {package} cannot be loaded: {error}") from error
-    if isinstance(found, ModuleType):
-        file = found.__file__
-        if file is None:
-            raise LibraryError(f"plug-in `{entry.name}`: module {found.__name__} has no file")
-        found = Path(file).parent if Path(file).name == "__init__.py" else Path(file)
-    place = Path(found)
-    return load_folder(place, library) if place.is_dir() else load_file(place, library)
+        raise LibraryError(f"{_title(entry)} cannot be loaded: {_innermost(error)}") from error
+    if not passes:
+        raise LibraryError(f"{_title(entry)} defines no pass: {entry.value} names no module that does")
+    for cls in passes:
+        cls.source = str(Path(sys.modules[cls.__module__].__file__ or "").resolve())
+    return passes
+
+
+def _title(entry: EntryPoint) -> str:
+    package = entry.dist.name if entry.dist is not None else entry.value
+    return f"plug-in `{entry.name}` of package {package} (pip uninstall {package} takes it away)"
+
+
+def _submodules(package: ModuleType) -> list[ModuleType]:
+    """The modules of a package, without helpers and tests."""
+    names = [item.name for item in pkgutil.iter_modules(getattr(package, "__path__", []))]
+    return [importlib.import_module(f"{package.__name__}.{name}") for name in names if not _is_private(name)]
+
+
+def _defined_in(module: ModuleType) -> list[type[Pass]]:
+    """The passes a module defines (not those it imports), each once. Raises `LibraryError` for two of one name."""
+    classes = [item for item in vars(module).values() if isinstance(item, type) and issubclass(item, Pass)]
+    passes = [cls for cls in dict.fromkeys(classes) if cls.name and cls.__module__ == module.__name__]
+    names = [cls.name for cls in passes]
+    for name in names:
+        if names.count(name) > 1:
+            raise LibraryError(f"two passes are called `{name}`; rename one")
+    return passes
+
+
+def _is_private(stem: str) -> bool:
+    """Whether a file of that name in a folder of passes is a helper or a test."""
+    return stem.startswith(("_", "test_")) or stem.endswith("_test") or stem == "conftest"
 
 
 def _files(folder: Path) -> list[Path]:
     try:
-        return sorted(file for file in folder.iterdir() if file.suffix == ".py" and not file.name.startswith("_"))
+        return sorted(file for file in folder.iterdir() if file.suffix == ".py" and not _is_private(file.stem))
     except OSError as error:
         raise LibraryError(f"cannot read the folder of passes {folder}: {error.strerror}") from error
 
@@ -193,13 +225,33 @@ def _execute(file: Path, name: str) -> ModuleType:
     before = sys.modules.get(name)
     sys.modules[name] = module
     try:
-        loader.exec_module(module)
-        passes = _passes_of(module, file)
+        with _helpers_beside(file):
+            loader.exec_module(module)
+        passes = _defined_in(module)
     except (Exception, SystemExit) as error:
         _restore_module(name, before)
         raise LibraryError(_what_failed(file, error)) from error
+    for cls in passes:
+        cls.source = str(file)
+        copyreg.pickle(cls, _reduce)
     vars(module).update(__irkit_stamp__=stamp, __irkit_passes__=passes)
     return module
+
+
+@contextmanager
+def _helpers_beside(file: Path) -> Iterator[None]:
+    """Let a pass file import modules that stand beside it, as a script may; other folders do not see them."""
+    folder, known = str(file.parent), set(sys.modules)
+    sys.path.insert(0, folder)
+    try:
+        yield
+    finally:
+        with suppress(ValueError):
+            sys.path.remove(folder)
+        for name in sys.modules.keys() - known:
+            place = getattr(sys.modules[name], "__file__", None)
+            if place and Path(place).parent == file.parent and not name.startswith("irkit_passes_"):
+                del sys.modules[name]
 
 
 def _restore_module(name: str, before: ModuleType | None) -> None:
@@ -209,26 +261,26 @@ def _restore_module(name: str, before: ModuleType | None) -> None:
         sys.modules[name] = before
 
 
-def _passes_of(module: ModuleType, file: Path) -> list[type[Pass]]:
-    """The passes a module defines (not those it imports), each once, told where they are from and how to pickle."""
-    classes = [item for item in vars(module).values() if isinstance(item, type) and issubclass(item, Pass)]
-    passes = [cls for cls in dict.fromkeys(classes) if cls.name and cls.__module__ == module.__name__]
-    for cls in passes:
-        cls.source = str(file)
-        copyreg.pickle(cls, _reduce)
-    names = [cls.name for cls in passes]
-    for name in names:
-        if names.count(name) > 1:
-            raise LibraryError(f"two passes are called `{name}`; rename one")
-    return passes
-
-
 def _what_failed(file: Path, error: BaseException) -> str:
     """File, line and message of an error that a pass file raised."""
-    if isinstance(error, SyntaxError):
+    if isinstance(error, SyntaxError) and error.filename in (str(file), None):
         return f"{file}:{error.lineno}: {error.msg}" if error.lineno else f"{file}: not a Python file: {error.msg}"
-    kind = "" if isinstance(error, IrkitError) else f"{type(error).__name__}: "
-    return f"{place_of(error, str(file))}: {kind}{error}"
+    return f"{place_of(error, str(file))}: {_said(error)}"
+
+
+def _innermost(error: BaseException) -> str:
+    """File, line and message of an error, wherever it was raised; the lines of Python's own importing do not count."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "importlib" not in frame.filename]
+    own = [frame for frame in frames if frame.filename != __file__]
+    place = f"{own[-1].filename}:{own[-1].lineno}: " if own else ""
+    return f"{place}{_said(error)}"
+
+
+def _said(error: BaseException) -> str:
+    """The message of an error as a user reads it; one of syntax tells its own place."""
+    if isinstance(error, SyntaxError):
+        return f"{error.filename}:{error.lineno}: {error.msg}"
+    return f"{error}" if isinstance(error, IrkitError) else f"{type(error).__name__}: {error}"
 
 
 def place_of(error: BaseException, file: str) -> str:

@@ -56,6 +56,13 @@ def add_passes(parser: argparse._ActionsContainer, text: str) -> None:
     parser.add_argument("--passes", action="append", default=[], type=Path, metavar="FILE_OR_FOLDER", help=text)
 
 
+def passes_of(given: Iterable[Path]) -> list[Path]:
+    """The files and folders of passes that the project's settings name, and those given by flags, each once."""
+    from irkit.config import find_settings
+
+    return list(dict.fromkeys([*find_settings(Path.cwd()).passes, *given]))
+
+
 def checked_model(path: Path) -> Path:
     """The path, unless its name tells that it is no ONNX model. Raises `ModelError` that says how to get one."""
     what = _OTHER_FORMATS.get(path.suffix.lower())

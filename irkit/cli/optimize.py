@@ -87,7 +87,7 @@ def run(options: argparse.Namespace) -> int:
             only=options.only or (),
             skip=arguments.names_of(options.skip),
             options=pass_options(options),
-            passes=options.passes,
+            passes=arguments.passes_of(options.passes),
             verify=options.verify,
             accept_drift=arguments.names_of(options.accept_drift),
             progress=progress,

@@ -29,7 +29,7 @@ def run(options: argparse.Namespace) -> int:
     from irkit.library import Library
 
     library = Library()
-    for path in options.passes:
+    for path in arguments.passes_of(options.passes):
         library.add(path)
     if options.name:
         cls = library.find(options.name)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import irkit
+from irkit.cli import main
 from irkit.errors import LibraryError, OptionError
 from irkit.library import Library, bundled, get_pass, load_file, load_folder
 from irkit.pass_base import Effect
@@ -145,18 +146,123 @@ def test_passes_pickle_by_name_file_and_options(tmp_path: Path) -> None:
     assert copy == item
 
 
-def test_an_installed_plug_in_is_found(tmp_path: Path) -> None:
-    package = tmp_path / "plugin_package"
+def plug_in(folder: Path, entry: str, **files: str) -> str:
+    """A package of these files, as pip would have installed it in the folder; a script's lines that find it there."""
+    package = folder / "plugin_package"
     package.mkdir()
-    (package / "__init__.py").touch()
-    write(package / "mine.py")
-    info = tmp_path / "plugin_package-1.0.dist-info"
+    for name, text in {"__init__": "", **files}.items():
+        write(package / f"{name}.py", name.strip("_"), text)
+    info = folder / "plugin_package-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: plugin-package\nVersion: 1.0\n", encoding="utf-8")
-    (info / "entry_points.txt").write_text("[irkit.passes]\nmine = plugin_package\n", encoding="utf-8")
-    script = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import irkit; print(irkit.get_pass('mine', times=2))"
-    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True, capture_output=True, text=True)
-    assert done.stdout.strip() == "mine{times=2}"
-    (info / "entry_points.txt").write_text("[irkit.passes]\nmine = no_such_package\n", encoding="utf-8")
-    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=False, capture_output=True, text=True)
-    assert "LibraryError: plug-in `mine` of package plugin-package cannot be loaded" in done.stderr
+    (info / "entry_points.txt").write_text(f"[irkit.passes]\nours = {entry}\n", encoding="utf-8")
+    return f"import sys; sys.path.insert(0, {str(folder)!r}); import irkit, pickle; "
+
+
+def run_script(script: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=False, capture_output=True, text=True)
+
+
+RELATIVE = "from plugin_package._texts import TIMES\nfrom . import _texts\n" + PASS.replace("= 1", "= TIMES")
+
+
+@pytest.mark.parametrize("entry", ["plugin_package", "plugin_package.mine", "plugin_package.mine:Mine"])
+def test_an_installed_plug_in_is_found(tmp_path: Path, entry: str) -> None:
+    start = plug_in(tmp_path, entry, mine=RELATIVE, _texts="TIMES = 5", test_mine="raise RuntimeError")
+    done = run_script(
+        start + "item = irkit.get_pass('mine'); print(item.times, pickle.loads(pickle.dumps(item)).times)"
+    )
+    assert (done.stdout.strip(), done.stderr) == ("5 5", "")
+    listed = run_script(start + "print([cls.source for cls in irkit.all_passes() if cls.name == 'mine'])")
+    assert listed.stdout.strip() == repr([str(tmp_path / "plugin_package" / "mine.py")])
+
+
+@pytest.mark.parametrize(
+    ("entry", "text", "expected"),
+    [
+        ("no_such_package", PASS, "No module named 'no_such_package'"),
+        ("plugin_package", "import irkit\n\nx = 1 / 0\n", "mine.py:3: ZeroDivisionError: division by zero"),
+        ("plugin_package", "import irkit\ndef (:\n", "mine.py:2: "),
+        ("plugin_package", "from os import no_such_name\n", "mine.py:1: ImportError: "),
+        ("plugin_package", "x = 1", "defines no pass"),
+        ("plugin_package", PASS.replace("{name}", "remove-dead"), "two passes are called `remove-dead`: in "),
+        ("plugin_package", PASS + PASS.replace("Mine", "Other"), "two passes are called `mine`"),
+    ],
+)
+def test_a_broken_plug_in_names_its_package_file_and_line(tmp_path: Path, entry: str, text: str, expected: str) -> None:
+    done = run_script(plug_in(tmp_path, entry, mine=text) + "irkit.all_passes()")
+    said = done.stderr.splitlines()[-1]
+    assert "LibraryError" in said
+    assert expected in said
+    if "remove-dead" in expected:
+        assert str(tmp_path / "plugin_package" / "mine.py") in said
+        assert str(bundled("passes") / "remove_dead.py") in said
+    else:
+        assert "package plugin-package" in said
+
+
+def test_files_import_what_stands_beside_them_and_no_other_folders_helpers(tmp_path: Path) -> None:
+    for folder, times in (("one", 2), ("two", 3)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "_common.py").write_text(f"TIMES = {times}\n", encoding="utf-8")
+        text = "from _common import TIMES\n" + PASS.replace("= 1", "= TIMES")
+        write(tmp_path / folder / "mine.py", folder, text)
+    library = Library()
+    library.add(tmp_path / "one")
+    library.add(tmp_path / "two")
+    assert [(cls.name, cls().times) for cls in library.added] == [("one", 2), ("two", 3)]  # type: ignore[attr-defined]
+    assert "_common" not in sys.modules
+    assert str(tmp_path / "two") not in sys.path
+
+
+def test_an_error_in_a_helper_names_both_files(tmp_path: Path) -> None:
+    (tmp_path / "_common.py").write_text("x = 1\ny = (\n", encoding="utf-8")
+    path = write(tmp_path / "mine.py", text="import irkit\nimport _common\n")
+    with pytest.raises(LibraryError, match=r"mine\.py:2: .*_common\.py:2: '\(' was never closed"):
+        Library().add(path)
+
+
+def test_a_folder_with_a_broken_file_among_good_ones_names_the_broken_one(tmp_path: Path) -> None:
+    write(tmp_path / "a.py", "first")
+    write(tmp_path / "b.py", text="import irkit\n\nnonsense = undefined_name\n")
+    library = Library()
+    with pytest.raises(LibraryError, match=r"b\.py:3: NameError: name 'undefined_name' is not defined"):
+        library.add(tmp_path)
+    assert library.added == []
+
+
+def test_tests_beside_passes_are_no_passes(tmp_path: Path) -> None:
+    write(tmp_path / "mine.py")
+    for name in ("test_mine.py", "mine_test.py", "conftest.py"):
+        write(tmp_path / name, text="raise RuntimeError")
+    assert [cls.name for cls in Library().add(tmp_path)] == ["mine"]
+
+
+def test_a_file_that_is_named_twice_is_one_file(tmp_path: Path) -> None:
+    path = write(tmp_path / "mine.py")
+    library = Library()
+    library.add(tmp_path)
+    library.add(path)
+    assert [cls.name for cls in library.added] == ["mine"]
+
+
+def test_settings_name_passes_and_flags_add_to_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "tools").mkdir()
+    write(tmp_path / "tools" / "mine.py")
+    other = write(tmp_path / "other.py", "other")
+    (tmp_path / "irkit.toml").write_text('passes = ["tools"]\n', encoding="utf-8")
+    (tmp_path / "deeper").mkdir()
+    monkeypatch.chdir(tmp_path / "deeper")
+    assert main(["passes"]) == 0
+    listed = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
+    assert "mine" in listed
+    assert "other" not in listed
+    assert main(["passes", "--passes", str(other)]) == 0
+    listed = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
+    assert {"mine", "other"} <= set(listed)
+    (tmp_path / "tools" / "mine.py").unlink()
+    (tmp_path / "tools").rmdir()
+    assert main(["passes"]) == 2
+    assert f"{tmp_path / 'tools'}: no such file or folder of passes" in capsys.readouterr().err
