@@ -1,15 +1,17 @@
-"""HAI1xx: operators that the compiler refuses, takes in part, or of which nothing is known."""
+"""HAI101 to HAI108: what a table says of operators, one rule a verdict, where the entry names no rule of its own."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import dataclasses
+from collections.abc import Iterator
 
 from irkit.checks.judge import Verdict, unmet_needs, verdicts
 from irkit.checks.quantization import QUANTIZED
+from irkit.checks.telling import of_need, of_verdict
 from irkit.diagnostics import Severity
 from irkit.ir import Node
-from irkit.linter import Found, Subject, rule, severity_of
-from irkit.table import Confidence, Evidence, Status
+from irkit.linter import Found, Subject, rule
+from irkit.table import Status
 
 _REPAIRED = {
     "Gelu": "gelu-to-relu",
@@ -20,22 +22,21 @@ _REPAIRED = {
 }
 """Passes that replace an operator by others."""
 
+_DOMAINS = {
+    "com.microsoft": "it is ONNX Runtime's own, written by its optimizer or quantizer: give the model from before",
+    "ai.onnx.ml": "it is classic machine learning: keep it on the host",
+    "org.pytorch.aten": "export without the fallback to ATen operators",
+}
+"""What to do about operators outside ONNX's own domain."""
 
-def _judged(subject: Subject, status: Status, *, silent: bool = False) -> Iterator[tuple[Node, Verdict]]:
-    """The nodes with that verdict, those excepted whose table entry names a rule of its own."""
+
+def _found(subject: Subject, status: Status, *, silent: bool = False) -> Iterator[tuple[Node, Verdict, Found]]:
+    """What to say of the nodes with that verdict, those excepted whose table entry names a rule of its own."""
     for node, verdict in subject.once(verdicts):
         if verdict.status is status and verdict.silent is silent and not verdict.rule:
-            yield node, verdict
-
-
-def _name(node: Node, verdict: Verdict) -> str:
-    return f"{node.op_id} ({verdict.form})" if verdict.form else node.op_id
-
-
-def _grounds(confidence: Confidence, evidence: Sequence[Evidence]) -> str:
-    """How sure it is, and the first piece of evidence."""
-    says = f"; {evidence[0].source}: {evidence[0].says}" if evidence else ""
-    return f"({confidence.value} confidence{says})"
+            found = of_verdict(subject, node, verdict)
+            if found is not None:
+                yield node, verdict, found
 
 
 @rule("HAI101", "unsupported-operator", Severity.ERROR)
@@ -45,9 +46,8 @@ def unsupported_operator(subject: Subject) -> Iterator[Found]:
     Why: parsing stops at the first such node, or the compiler proposes to cut the graph before it.
     Fix: rewrite it with operators that are taken, or cut the graph there and run the rest on the host.
     """
-    for node, verdict in _judged(subject, Status.UNSUPPORTED):
-        text = f"{_name(node, verdict)} is refused by the compiler {_grounds(verdict.confidence, verdict.evidence)}"
-        yield Found(text, node, severity_of(verdict.confidence), advice=verdict.advice)
+    for _, _, found in _found(subject, Status.UNSUPPORTED):
+        yield found
 
 
 @rule("HAI102", "unknown-operator", Severity.WARNING)
@@ -57,13 +57,9 @@ def unknown_operator(subject: Subject) -> Iterator[Found]:
     Why: it may be refused, and only the compiler can tell.
     Fix: rewrite it with operators that are known to be taken, or try it with the compiler before anything else.
     """
-    for node, verdict in _judged(subject, Status.UNKNOWN):
-        if node.op_id in QUANTIZED:
-            continue
-        text = f"whether the compiler takes {_name(node, verdict)} is not known"
-        if verdict.evidence:
-            text += f" ({verdict.evidence[0].source}: {verdict.evidence[0].says})"
-        yield Found(text, node, fixable=subject.runs(_REPAIRED.get(node.op_id, "")), advice=verdict.advice)
+    for node, _, found in _found(subject, Status.UNKNOWN):
+        if node.op_id not in QUANTIZED and (not node.domain or node.op_id in subject.target.operators):
+            yield dataclasses.replace(found, fixable=subject.runs(_REPAIRED.get(node.op_id, "")))
 
 
 @rule("HAI103", "partial-operator", Severity.WARNING)
@@ -73,18 +69,8 @@ def partial_operator(subject: Subject) -> Iterator[Found]:
     Why: whether it is taken depends on its neighbours, its attributes or its shapes, and this form was not seen.
     Fix: bring it to a form that is known to be taken; the finding's advice names one where there is one.
     """
-    for node, verdict in _judged(subject, Status.PARTIAL):
-        if node in subject.once(unmet_needs):  # that finding says more
-            continue
-        if verdict.pattern:
-            text = f"{node.op_id} is part of {verdict.pattern}, which is recognised in some cases only"
-        elif verdict.form:
-            text = f"{_name(node, verdict)} is taken in some cases only"
-        else:
-            text = f"{node.op_id} is taken in some forms only, and this one is not known to be among them"
-        fixable = verdict.pattern.startswith("gelu") and subject.runs("gelu-to-relu")
-        text = f"{text} {_grounds(verdict.confidence, verdict.evidence)}"
-        yield Found(text, node, fixable=fixable, advice=verdict.advice)
+    for _, verdict, found in _found(subject, Status.PARTIAL):
+        yield dataclasses.replace(found, fixable=verdict.pattern.startswith("gelu") and subject.runs("gelu-to-relu"))
 
 
 @rule("HAI104", "constant-only-operator", Severity.ERROR)
@@ -94,13 +80,8 @@ def constant_only_operator(subject: Subject) -> Iterator[Found]:
     Why: the compiler has no layer for it.
     Fix: compute it when exporting, write it with arithmetic, or cut the graph there.
     """
-    for node, verdict in _judged(subject, Status.CONSTANT_ONLY):
-        computed = [value.name for value in node.inputs if value is not None and not subject.is_constant(value)]
-        listed = " and ".join(f"`{name}`" for name in computed)
-        cause = f"; here {listed} depend{'s' if len(computed) == 1 else ''} on the input" if computed else ""
-        grounds = _grounds(verdict.confidence, verdict.evidence)
-        text = f"{_name(node, verdict)} is taken only where it folds to a constant{cause} {grounds}"
-        yield Found(text, node, severity_of(verdict.confidence), advice=verdict.advice)
+    for _, _, found in _found(subject, Status.CONSTANT_ONLY):
+        yield found
 
 
 @rule("HAI105", "operator-outside-pattern", Severity.ERROR)
@@ -110,11 +91,8 @@ def operator_outside_pattern(subject: Subject) -> Iterator[Found]:
     Why: the compiler has a layer for the group, none for the operator.
     Fix: spell the group as the compiler knows it, or replace it.
     """
-    for node, verdict in _judged(subject, Status.PATTERN):
-        names = " or ".join(subject.target.operators[node.op_id].patterns)
-        grounds = _grounds(verdict.confidence, verdict.evidence)
-        text = f"{node.op_id} is taken only as part of {names}, which this one is not {grounds}"
-        yield Found(text, node, severity_of(verdict.confidence), advice=verdict.advice)
+    for _, _, found in _found(subject, Status.PATTERN):
+        yield found
 
 
 @rule("HAI106", "operator-need", Severity.ERROR)
@@ -126,11 +104,8 @@ def operator_need(subject: Subject) -> Iterator[Found]:
     """
     for node, needs in subject.once(unmet_needs).items():
         for need, text in needs:
-            if need.rule:
-                continue
-            message = f"{node.op_id}: {text} {_grounds(need.confidence, need.evidence)}"
-            fixable = subject.runs(need.repaired_by)
-            yield Found(message, node, severity_of(need.confidence), fixable, advice=need.advice)
+            if not need.rule:
+                yield of_need(subject, node, need, text)
 
 
 @rule("HAI107", "silently-wrong-operator", Severity.ERROR)
@@ -140,10 +115,8 @@ def silently_wrong_operator(subject: Subject) -> Iterator[Found]:
     Why: no message tells of it; the network is compiled and its results are wrong.
     Fix: take it out of the part that runs on the chip.
     """
-    for node, verdict in _judged(subject, Status.UNSUPPORTED, silent=True):
-        grounds = _grounds(verdict.confidence, verdict.evidence)
-        text = f"{_name(node, verdict)} is accepted by the compiler without being computed {grounds}"
-        yield Found(text, node, severity_of(verdict.confidence), advice=verdict.advice)
+    for _, _, found in _found(subject, Status.UNSUPPORTED, silent=True):
+        yield found
 
 
 @rule("HAI108", "weak-evidence", Severity.INFO)
@@ -153,6 +126,18 @@ def weak_evidence(subject: Subject) -> Iterator[Found]:
     Why: it was seen with another version of the compiler, or in a network that was compiled but not in this very form.
     Fix: nothing to do; look here first where the compiler objects.
     """
-    for node, verdict in _judged(subject, Status.SUPPORTED):
-        if verdict.confidence is Confidence.LOW and verdict.decided and node not in subject.once(unmet_needs):
-            yield Found(f"{_name(node, verdict)} is probably taken {_grounds(Confidence.LOW, verdict.evidence)}", node)
+    for _, _, found in _found(subject, Status.SUPPORTED):
+        yield found
+
+
+@rule("HAI109", "foreign-operator", Severity.WARNING)
+def foreign_operator(subject: Subject) -> Iterator[Found]:
+    """An operator outside ONNX's own operator set, of which the target's table says nothing.
+
+    Why: a parser of ONNX knows the operators of ONNX; whether the compiler has one only it can tell.
+    Example: `com.microsoft::FusedConv`, written by ONNX Runtime's graph optimizer.
+    Fix: export the model without it; the advice names the usual origin of the domain.
+    """
+    for node, _, found in _found(subject, Status.UNKNOWN):
+        if node.domain and node.op_id not in subject.target.operators and node.op_id not in QUANTIZED:
+            yield dataclasses.replace(found, advice=_DOMAINS.get(node.domain, ""))
