@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import enum
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from irkit.provenance import module_of, user_frame
 
 if TYPE_CHECKING:
     from irkit.ir import Node
@@ -29,27 +30,26 @@ class Severity(enum.IntEnum):
 class Location:
     """Where a node comes from, as far as the exporter recorded it.
 
-    Attributes: `nodes` of the source model, `module` path in the user's network, `file` and `line` (from 1) of the
-    user's Python.
+    Attributes: `nodes` of the source model; `module` path in the user's network, and its `module_class`; `file` and
+    `line` (from 1) of the user's Python, and the `code` that stands there.
     """
 
     nodes: tuple[str, ...] = ()
     module: str = ""
+    module_class: str = ""
     file: str = ""
     line: int = 0
+    code: str = ""
 
     @classmethod
     def of(cls, node: Node) -> Location:
         """Location of a node, read from its origin, metadata and doc string."""
-        metadata = node.metadata
-        trace = metadata.get("pkg.torch.onnx.stack_trace") or node.extra.doc
-        file, line = _user_frame(trace) if trace else ("", 0)
-        return cls(node.origin, _module_path(node), file, line)
+        module, frame = module_of(node.metadata, node.origin), user_frame(node.metadata, node.extra.doc)
+        return cls(node.origin, module.path, module.kind, frame.file, frame.line, frame.code)
 
     def to_json(self) -> dict[str, Any]:
         """The fields that are known."""
-        values = {"nodes": list(self.nodes), "module": self.module, "file": self.file, "line": self.line}
-        return {key: value for key, value in values.items() if value}
+        return {key: value for key, value in {**vars(self), "nodes": list(self.nodes)}.items() if value}
 
 
 @dataclass(frozen=True)
@@ -111,29 +111,3 @@ class Report:
             "findings": [finding.to_json() for finding in self.findings],
             "summary": summary,
         }
-
-
-_FRAME = re.compile(r'(?:File "(?P<file>[^"]+)", line (?P<line>\d+)|(?P<file2>[^\s(][^(\n]*?)\((?P<line2>\d+)\):)')
-_LIBRARY = ("/torch/", "\\torch\\", "site-packages", "dist-packages", "<frozen")
-
-
-def _user_frame(trace: str) -> tuple[str, int]:
-    """The innermost frame of the user's own code in an exporter's stack trace."""
-    frames = [
-        (match["file"] or match["file2"], int(match["line"] or match["line2"])) for match in _FRAME.finditer(trace)
-    ]
-    own = [frame for frame in frames if not any(part in frame[0] for part in _LIBRARY)]
-    if not own:
-        return "", 0
-    # The dynamo exporter writes the innermost call last, the TorchScript one first.
-    return own[-1] if 'File "' in trace else own[0]
-
-
-def _module_path(node: Node) -> str:
-    """Dotted path of the module that made the node."""
-    scopes = node.metadata.get("pkg.torch.onnx.name_scopes")
-    if scopes:
-        names = re.findall(r"'([^']*)'", scopes)
-        return next((name for name in reversed(names[:-1]) if name), "") if names else ""
-    name = node.origin[0] if node.origin else ""
-    return ".".join(part for part in name.split("/")[1:-1] if part) if name.startswith("/") else ""
