@@ -6,6 +6,7 @@ import json
 import random
 import struct
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -96,7 +97,7 @@ def test_sixteen_bits(tmp_path: Path) -> None:
     assert hef.groups[0].outputs[0].dtype == "uint16"
 
 
-BROKEN = {
+BROKEN: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "empty": (lambda data: b"", "no HEF"),
     "another file": (lambda data: b"\x08\x08" + data, "no HEF"),
     "newer header": (lambda data: data[:4] + struct.pack(">I", 9) + data[8:], "header version 9"),
@@ -125,7 +126,7 @@ def test_a_truncated_file_tells_what_it_was(tmp_path: Path) -> None:
         read_hef(path)
 
 
-HOSTILE = {
+HOSTILE: dict[str, Callable[[], bytes]] = {
     "a message in itself without end": lambda: _nested(50_000),
     "a length beyond the file": lambda: b"\x12" + varint(1 << 62) + b"x",
     "a number without end": lambda: b"\x08" + b"\xff" * 40,
