@@ -63,6 +63,7 @@ if TYPE_CHECKING:
         replace_by_constants as replace_by_constants,
         take_known_branches as take_known_branches,
     )
+    from irkit.history import Entry as Entry, History as History
     from irkit.identities import (
         constant_integers as constant_integers,
         identity_source as identity_source,
@@ -121,6 +122,7 @@ if TYPE_CHECKING:
     from irkit.structure import difference as difference, equal as equal, structural_hash as structural_hash
     from irkit.tensor import SparseTensor as SparseTensor, Tensor as Tensor
     from irkit.text import parse_model as parse_model, print_graph as print_graph, print_model as print_model
+    from irkit.tracing import Step as Step
     from irkit.types import (
         DType as DType,
         MapType as MapType,
@@ -151,6 +153,7 @@ _MODULES = {
     "errors": ["GraphError", "InputError", "IrkitError", "ModelError", "OptionError", "PassError"],
     "fold": ["can_evaluate", "data_slots", "evaluate", "is_exact"],
     "folding": ["fold_shape_arithmetic", "replace_by_constants", "take_known_branches"],
+    "history": ["Entry", "History"],
     "identities": ["constant_integers", "identity_source", "permutation"],
     "infer": ["Inference"],
     "inlining": ["called_function", "called_functions", "inline_branch", "inline_call"],
@@ -171,6 +174,7 @@ _MODULES = {
     "structure": ["difference", "equal", "structural_hash"],
     "tensor": ["SparseTensor", "Tensor"],
     "text": ["parse_model", "print_graph", "print_model"],
+    "tracing": ["Step"],
     "types": [
         "DType", "MapType", "OpaqueType", "OptionalType", "SequenceType", "SparseTensorType", "TensorType",
     ],

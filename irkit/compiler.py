@@ -21,7 +21,9 @@ from irkit.target import Target, load_target
 
 if TYPE_CHECKING:  # what a lint does not need is imported where it is used
     from irkit.drift import Drift
+    from irkit.history import History
     from irkit.pipeline import PipelineResult, Progress, Verify
+    from irkit.tracing import Step
 
 ModelOrPath: TypeAlias = "Model | str | os.PathLike[str]"
 
@@ -42,7 +44,8 @@ class OptimizeResult:
         options: what was asked for, as plain data.
         run: what each pass did, the proofs, the drifts.
         report: what remains to be said: findings of the passes, of the proof, and of lint on the result.
-        refusals: why rules left nodes alone, by node name.
+        context: what the passes ran in.
+        trace: every rewrite, where it was asked for.
     """
 
     model: Model
@@ -51,7 +54,29 @@ class OptimizeResult:
     options: Mapping[str, Any] = field(repr=False)
     run: PipelineResult = field(repr=False)
     report: Report = field(repr=False)
-    refusals: Mapping[str, Sequence[str]] = field(default_factory=dict, repr=False)
+    context: Context = field(default_factory=Context, repr=False)
+    trace: Sequence[Step] | None = field(default=None, repr=False)
+
+    @property
+    def refusals(self) -> Mapping[str, Sequence[str]]:
+        """Why rules left nodes alone, by node name."""
+        return self.context.refusals
+
+    def why(self, node: str) -> History:
+        """What each pass did to a node, or why it left it alone; see `irkit.history.node_history`."""
+        from irkit.history import node_history
+
+        return node_history(self.model, self.run, self.context, node)
+
+    def dump_after(self, passes: Sequence[str], folder: str | os.PathLike[str]) -> list[Path]:
+        """Write the model as it was after these passes (`["all"]`: after each) to a folder; returns the ONNX files.
+
+        Raises `OptionError` for a pass that did not run, `OutputError` where a file cannot be written.
+        """
+        from irkit import tracing
+
+        wanted = tracing.check_dumps(passes, [span.item.name for span in self.run.spans])
+        return tracing.dump_after(self.model, self.run.spans, wanted, folder)
 
     @property
     def drift(self) -> str:
@@ -93,6 +118,7 @@ def optimize(
     passes: Sequence[str | os.PathLike[str]] = (),
     verify: Verify = "ends",
     accept_drift: Collection[str] = (),
+    trace: bool = False,
     progress: Progress | None = None,
 ) -> OptimizeResult:
     """Rewrite a model until the target's compiler can take it, and prove that its function was kept.
@@ -109,6 +135,7 @@ def optimize(
         passes: files or folders of your own passes; they run before `lower-opset`.
         verify: prove `each` pass, each run of exact passes (`ends`), or nothing (`none`).
         accept_drift: names of passes whose drift is accepted.
+        trace: keep every rewrite, with its nodes and values, in the result and in report.json.
         progress: is told of every step.
 
     Raises a subclass of `InputError` for what the caller can mend. Where ONNX Runtime is not installed, the proofs say
@@ -141,7 +168,7 @@ def optimize(
         "verify": verify,
         "accept_drift": sorted(accept_drift),
     }
-    return OptimizeResult(opened, chip, source, asked, run, report, context.refusals)
+    return OptimizeResult(opened, chip, source, asked, run, report, context, _traced(opened, run) if trace else None)
 
 
 def plan_passes(
@@ -201,6 +228,12 @@ def _with_shapes(
             raise OptionError(f"sizes of dimensions are whole numbers above 0; found {sizes!r} for `{name}`")
     wishes = {"bind": dict(bind or {}), "shapes": {name: tuple(shape) for name, shape in (shapes or {}).items()}}
     return [type(item).configured({**vars(item), **wishes}) if item.name == "static-shapes" else item for item in plan]
+
+
+def _traced(model: Model, run: PipelineResult) -> list[Step]:
+    from irkit.tracing import trace_passes
+
+    return trace_passes(model, run.spans)
 
 
 def _check_accepted(names: Collection[str], plan: Sequence[Pass], library: Library) -> None:

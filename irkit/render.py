@@ -312,6 +312,7 @@ def optimize_json(result: OptimizeResult) -> dict[str, Any]:
         "inputs": [{"name": value.name, "type": str(value.type)} for value in result.model.graph.inputs],
         "outputs": [{"name": value.name, "type": str(value.type)} for value in result.model.graph.outputs],
         "seconds": run.seconds,
+        **({} if result.trace is None else {"trace": [step.to_json() for step in result.trace]}),
     }
 
 

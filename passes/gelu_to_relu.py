@@ -76,11 +76,20 @@ class ByFunction(irkit.Rule):
         """Whether the region computes one of the functions, which no mere chain of small operators does."""
         if not region.keeps_type or not (region.joins or core.op in _WHOLE):
             return False
-        values = region.evaluate(_GRID)
         dtypes = {value.dtype for node in region.nodes for value in node.inputs if value is not None}
-        tolerance = _HALF_TOLERANCE if dtypes & _HALF else _TOLERANCE
+        return self.distance(region) <= (_HALF_TOLERANCE if dtypes & _HALF else _TOLERANCE)
+
+    def distance(self, region: irkit.Region) -> float:
+        """The largest difference from the nearest of the functions."""
+        values = region.evaluate(_GRID)
         wanted = [function for kind in self.options.kinds for function in _VALUES[kind]]
-        return values is not None and any(bool((np.abs(values - other) <= tolerance).all()) for other in wanted)
+        return math.inf if values is None else min(float(np.abs(values - other).max()) for other in wanted)
+
+    def explain(self, node: Node) -> str:
+        around = (region for top in _below(node) for region in irkit.regions(top) if node in region.nodes)
+        found = min(((self.distance(region), region.output.name) for region in around), default=(math.inf, ""))
+        what = f"`{found[1]}` differs from {' and '.join(self.options.kinds)} of one input by up to {found[0]:.2g}"
+        return what if math.isfinite(found[0]) else ""
 
     def replace(self, op: Builder, x: Value, match: Match) -> Value:
         self.options.report(self.context, match)
@@ -89,8 +98,7 @@ class ByFunction(irkit.Rule):
 
 def _below(core: Node) -> Iterator[Node]:
     """The elementwise nodes a few steps below, nearest first."""
-    seen = {core: None}
-    layer = [core]
+    seen, layer = {core: None}, [core]
     for _ in range(_DEPTH):
         yield from layer
         below = dict.fromkeys(user for node in layer for user in node.successors)

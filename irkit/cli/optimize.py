@@ -1,23 +1,27 @@
 """Rewrite a model until the compiler can take it, prove that its function was kept, and write a folder.
 
 The folder holds model.onnx, report.md, report.json and manifest.json. Exact passes are proven by running the model
-before and after; a pass that changes the function (gelu-to-relu) is measured, and has to be accepted. Exits with 1
-where an error is left.
+before and after; a pass that changes the function (gelu-to-relu) is measured, and has to be accepted. With --why,
+only what the passes did to a node is told. Exits with 1 where an error is left.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from irkit.cli import arguments, console
 from irkit.diagnostics import Severity
-from irkit.errors import OptionError
+from irkit.errors import OptionError, OutputError
 
 if TYPE_CHECKING:
     from irkit.compiler import OptimizeResult
+    from irkit.history import History
     from irkit.pass_base import Pass
+    from irkit.pipeline import Progress
+    from irkit.target import Target
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_shape_flags(parser.add_argument_group("shapes"))
     _add_pass_flags(parser.add_argument_group("passes"))
     _add_proof_flags(parser.add_argument_group("proof"))
+    _add_seeing_flags(parser.add_argument_group("seeing what happens"))
 
 
 def _add_shape_flags(group: argparse._ArgumentGroup) -> None:
@@ -62,6 +67,15 @@ def _add_proof_flags(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--accept-drift", action="append", default=[], metavar="PASS", help=accept)
 
 
+def _add_seeing_flags(group: argparse._ArgumentGroup) -> None:
+    why = "tell what each pass did to a node, or which rules came closest; writes a folder only with -o"
+    group.add_argument("--why", action="append", default=[], metavar="NODE", help=why)
+    group.add_argument("--trace", action="store_true", help="tell every rewrite, here and in report.json")
+    dump = "write the model as it is after these passes (`all`: after each) to ./OUT-passes"
+    group.add_argument("--dump-after", action="append", default=[], metavar="PASS,...", help=dump)
+    group.add_argument("--dump-dir", type=Path, metavar="DIR", help="another folder for --dump-after")
+
+
 def run(options: argparse.Namespace) -> int:
     """Optimize, write the folder, print the report, tell the next step."""
     path = arguments.checked_model(options.model)
@@ -71,38 +85,93 @@ def run(options: argparse.Namespace) -> int:
     if options.only is not None and not arguments.names_of([options.only]):
         raise OptionError("--only names no pass; see irkit passes")
     bind, shapes = arguments.bindings_of(options.bind), arguments.shapes_of(options.shape)
-    from irkit import bundle, compiler, render
+    from irkit import bundle
     from irkit.target import load_target
 
     target = load_target(options.target)
     folder = options.output or bundle.default_folder(path, str(target))
-    bundle.check_folder(folder, path, force=options.force)
+    written = folder if options.output is not None or not options.why else None
+    if written is not None:
+        bundle.check_folder(written, path, force=options.force)
+    dumps = arguments.names_of(options.dump_after)
+    dump_folder = _dump_folder(options, folder) if dumps else None
     with console.progress_bar() as progress:
-        result = compiler.optimize(
-            path,
-            target,
-            exact=options.exact,
-            bind=bind,
-            shapes=shapes,
-            only=options.only or (),
-            skip=arguments.names_of(options.skip),
-            options=pass_options(options),
-            passes=arguments.passes_of(options.passes),
-            verify=options.verify,
-            accept_drift=arguments.names_of(options.accept_drift),
-            progress=progress,
-        )
+        result = _optimized(options, path, target, bind, shapes, progress)
         with result.model:
-            title = arguments.target_title(target)
-            bundle.write_bundle(result, folder, target=title, force=options.force)
-    following = next_command(result, options, folder)
-    if options.format == "json":
-        console.result_json({**render.optimize_json(result), "output": str(folder), "next": following})
-    else:
-        console.result(render.optimize_text(result, title, console.style()))
-        console.result(f"written: {folder}/")
-        console.result(f"next: {following}")
+            histories = [result.why(node) for node in options.why]
+            if dump_folder is not None:
+                result.dump_after(dumps, dump_folder)
+            if written is not None:
+                bundle.write_bundle(result, written, target=arguments.target_title(target), force=options.force)
+    _tell(options, result, histories, [place for place in (written, dump_folder) if place is not None], folder)
     return int(not result.ok)
+
+
+def _optimized(
+    options: argparse.Namespace,
+    path: Path,
+    target: Target,
+    bind: Mapping[str, int],
+    shapes: Mapping[str, Sequence[int]],
+    progress: Progress | None,
+) -> OptimizeResult:
+    from irkit import compiler
+
+    return compiler.optimize(
+        path,
+        target,
+        exact=options.exact,
+        bind=bind,
+        shapes=shapes,
+        only=options.only or (),
+        skip=arguments.names_of(options.skip),
+        options=pass_options(options),
+        passes=arguments.passes_of(options.passes),
+        verify=options.verify,
+        accept_drift=arguments.names_of(options.accept_drift),
+        trace=options.trace,
+        progress=progress,
+    )
+
+
+def _dump_folder(options: argparse.Namespace, folder: Path) -> Path:
+    """Where dumps go. Raises `OutputError` where that would mix them with other files."""
+    place: Path = options.dump_dir or folder.with_name(f"{folder.name}-passes")
+    if place.exists() and (not place.is_dir() or any(place.iterdir())) and not options.force:
+        raise OutputError(f"{place} exists; --force writes into it, --dump-dir DIR elsewhere")
+    return place
+
+
+def _tell(
+    options: argparse.Namespace,
+    result: OptimizeResult,
+    histories: Sequence[History],
+    written: Sequence[Path],
+    folder: Path,
+) -> None:
+    """Print what was asked for, the report, and the next step."""
+    from irkit import render
+
+    is_query = bool(histories) and folder not in written
+    again = arguments.command_line("irkit", "optimize", str(options.model), "--trace")
+    following = again if is_query else next_command(result, options, folder)
+    if options.format == "json":
+        plain = {**render.optimize_json(result), "output": str(folder) if folder in written else None}
+        asked = {"why": [item.to_json() for item in histories]} if histories else {}
+        console.result_json({**plain, **asked, "next": following})
+        return
+    for history in histories:
+        console.result("\n".join(history.lines()) + "\n")
+    if result.trace is not None:
+        from irkit.tracing import trace_text
+
+        console.result(trace_text(result.trace) + "\n")
+    title = arguments.target_title(result.target)
+    verdict = render.optimize_verdict(result)
+    console.result(verdict if is_query else render.optimize_text(result, title, console.style()))
+    for place in written:
+        console.result(f"written: {place}/")
+    console.result(f"next: {following}")
 
 
 def pass_options(options: argparse.Namespace) -> list[str | Pass]:
