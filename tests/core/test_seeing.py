@@ -1,4 +1,4 @@
-"""Seeing what happens: every rewrite from the journal, what each pass did to a node or why not, the model in between."""
+"""Seeing what happens: each rewrite, what each pass did to a node or why not, and the model in between."""
 
 from __future__ import annotations
 
@@ -123,7 +123,8 @@ def test_why_tells_the_pass_that_rewrote_a_node() -> None:
     (entry,) = [entry for entry in found.entries if entry.kind == "rewrote"]
     assert (entry.pass_name, entry.index, entry.text) == ("exp-log", 2, "exp-log at exp")
     assert any(line.startswith("- ") and "Log(%x)" in line for line in entry.lines)
-    assert found.before and any("Identity" in text for text in found.after)  # it lives on in the new node
+    assert found.before
+    assert any("Identity" in text for text in found.after)  # it lives on in the new node
 
 
 def test_why_tells_what_stood_in_the_way_when_the_pass_ran() -> None:
