@@ -333,8 +333,28 @@ class Pipeline:
 
 
 @dataclass(frozen=True)
-class Table:
-    """One file of rules/. `inherits` names the table that this one refines, entry by entry.
+class Addition:
+    """Forms and needs of an operator besides the inherited ones. These forms are tried before those."""
+
+    forms: tuple[Form, ...] = ()
+    needs: tuple[Need, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Overlay:
+    """A file of facts that refines a target, entry by entry. `add`: by operator, what comes to the entry there is."""
+
+    facts: Facts = Facts()
+    pipeline: Pipeline = Pipeline()
+    sources: Mapping[str, Source] = field(default_factory=dict)
+    op: Mapping[str, Operator] = field(default_factory=dict)
+    add: Mapping[str, Addition] = field(default_factory=dict)
+    pattern: Mapping[str, Pattern] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table(Overlay):
+    """One file of rules/. `inherits` names the table that this one refines, as an overlay does.
 
     Attributes:
         name: the target, as the file is named.
@@ -347,8 +367,3 @@ class Table:
     inherits: str = ""
     dfc: VersionRange = EVERY_VERSION
     dfc_default: str = ""
-    facts: Facts = Facts()
-    pipeline: Pipeline = Pipeline()
-    sources: Mapping[str, Source] = field(default_factory=dict)
-    op: Mapping[str, Operator] = field(default_factory=dict)
-    pattern: Mapping[str, Pattern] = field(default_factory=dict)

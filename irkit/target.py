@@ -1,14 +1,14 @@
 """Targets: what is known of a chip and its compiler, read from the tables in rules/.
 
 Reading is strict (see `irkit.tomlfile`), and `load_target` hands out one frozen `Target` for one version of the
-compiler. The format is in `irkit.table`.
+compiler. Files of one's own may be laid over it. The format is in `irkit.table`.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from irkit.table import (
     Evidence,
     Facts,
     Operator,
+    Overlay,
     Pattern,
     Pipeline,
     Source,
@@ -38,7 +39,7 @@ class Target:
     Attributes:
         spec: how it was asked for, such as `hailo8@3.33`. version: the compiler version, as text.
         operators: by `Node.op_id` (`Conv`, `com.microsoft::FusedConv`). patterns: by name.
-        path: the table it was read from.
+        path: the table it was read from. overlays: the files laid over it.
     """
 
     name: str
@@ -51,20 +52,29 @@ class Target:
     operators: Mapping[str, Operator]
     patterns: Mapping[str, Pattern]
     path: Path
+    overlays: tuple[Path, ...] = ()
 
     def __str__(self) -> str:
         return self.spec
 
 
-def load_target(spec: str | os.PathLike[str]) -> Target:
+def load_target(spec: str | os.PathLike[str], overlays: Iterable[str | os.PathLike[str]] = ()) -> Target:
     """The target a user names: `hailo8`, `hailo8@3.33`, or the path of a table (`my.toml`, `my.toml@3.33`).
 
+    Args:
+        spec: the target.
+        overlays: files of facts that refine it, the last one first in command; rules/README.md tells what stands there.
+
     Raises:
-        TargetError: there is no such target, its table is broken, or does not speak of that compiler version.
+        TargetError: there is no such target, its table or an overlay is broken, or it does not speak of that
+            compiler version.
     """
     spec = os.fspath(spec)
     name, _, version = spec.rpartition("@") if "@" in Path(spec).name else (spec, "", "")
     table, path = _read_with_parents(_find(name), ())
+    laid_over = tuple(Path(overlay) for overlay in overlays)
+    for overlay in laid_over:
+        table = _with_overlay(table, overlay)
     if not version:
         version = table.dfc_default
     wanted = _checked_version(spec, version, table, path)
@@ -79,6 +89,7 @@ def load_target(spec: str | os.PathLike[str]) -> Target:
         operators={op: _operator_at(entry, wanted) for op, entry in table.op.items()},
         patterns={name: entry for name, entry in table.pattern.items() if wanted in entry.dfc},
         path=path,
+        overlays=laid_over,
     )
 
 
@@ -127,13 +138,33 @@ def _read_with_parents(path: Path, children: tuple[Path, ...]) -> tuple[Table, P
     """A table with what it inherits filled in."""
     file = TomlFile(path, TargetError)
     table = file.decode(Table)
+    base = Table(name=table.name, description=table.description)
     if table.inherits:
         parent_path = _parent(file, table.inherits)
         if parent_path.resolve() in {child.resolve() for child in (*children, path)}:
             file.fail(("inherits",), f"`{table.inherits}` inherits from this table in turn")
-        table = _merge(_read_with_parents(parent_path, (*children, path))[0], table)
-    _check_whole(file, table)
-    return table, path
+        base = _read_with_parents(parent_path, (*children, path))[0]
+    whole = dataclasses.replace(
+        _refined(file, base, table),
+        name=table.name,
+        description=table.description,
+        dfc=table.dfc if table.dfc.bounds else base.dfc,
+        dfc_default=table.dfc_default or base.dfc_default,
+    )
+    _check_identity(file, whole)
+    _check_references(file, table, whole)
+    return whole, path
+
+
+def _with_overlay(table: Table, path: Path) -> Table:
+    file = TomlFile(path, TargetError)
+    for key in ("name", "inherits", "dfc", "dfc_default", "description"):
+        if key in file.data:
+            file.fail((key,), "stands in the table of a target (--target FILE); --rules refines the target there is")
+    overlay = file.decode(Overlay)
+    whole = _refined(file, table, overlay)
+    _check_references(file, overlay, whole)
+    return whole
 
 
 def _parent(file: TomlFile, name: str) -> Path:
@@ -146,23 +177,32 @@ def _parent(file: TomlFile, name: str) -> Path:
         file.fail(("inherits",), str(problem))
 
 
-def _merge(parent: Table, child: Table) -> Table:
-    """A child's entry replaces the parent's entry as a whole, since a verdict and its evidence belong together."""
-    facts = {item.name: getattr(child.facts, item.name) for item in dataclasses.fields(Facts)}
+def _refined(file: TomlFile, base: Table, by: Overlay) -> Table:
+    """A new entry replaces the old one as a whole, since a verdict and its evidence belong together."""
+    facts = {item.name: getattr(by.facts, item.name) for item in dataclasses.fields(Facts)}
     return dataclasses.replace(
-        child,
-        dfc=child.dfc if child.dfc.bounds else parent.dfc,
-        dfc_default=child.dfc_default or parent.dfc_default,
-        facts=dataclasses.replace(parent.facts, **{name: fact for name, fact in facts.items() if fact is not None}),
-        pipeline=child.pipeline if child.pipeline.passes else parent.pipeline,
-        sources={**parent.sources, **child.sources},
-        op={**parent.op, **child.op},
-        pattern={**parent.pattern, **child.pattern},
+        base,
+        facts=dataclasses.replace(base.facts, **{name: fact for name, fact in facts.items() if fact is not None}),
+        pipeline=by.pipeline if by.pipeline.passes else base.pipeline,
+        sources={**base.sources, **by.sources},
+        op=_with_additions(file, {**base.op, **by.op}, by),
+        pattern={**base.pattern, **by.pattern},
     )
 
 
-def _check_whole(file: TomlFile, table: Table) -> None:
-    """What only the whole table can tell: its name, its default version, and that references lead somewhere."""
+def _with_additions(file: TomlFile, operators: dict[str, Operator], by: Overlay) -> Mapping[str, Operator]:
+    for op, addition in by.add.items():
+        entry = operators.get(op)
+        if entry is None or op in by.op:
+            problem = "has an entry of its own here" if op in by.op else f"has no entry{suggest(op, operators)}"
+            file.fail(("add", op), f"`add` refines an inherited operator; `{op}` {problem}")
+        operators[op] = dataclasses.replace(
+            entry, forms=addition.forms + entry.forms, needs=entry.needs + addition.needs
+        )
+    return operators
+
+
+def _check_identity(file: TomlFile, table: Table) -> None:
     if table.name != file.path.stem:
         file.fail(("name",), f"must be the name of the file, `{file.path.stem}`; found `{table.name}`")
     for key in ("dfc", "dfc_default"):
@@ -173,24 +213,29 @@ def _check_whole(file: TomlFile, table: Table) -> None:
             file.fail(("dfc_default",), f"{table.dfc_default} is not within `dfc`, {table.dfc}")
     except ValueError as problem:
         file.fail(("dfc_default",), str(problem))
-    for keys, evidence in _all_evidence(table):
-        if evidence.source not in table.sources:
-            file.fail(keys, f"there is no source `{evidence.source}`{suggest(evidence.source, table.sources)}")
-    for op, entry in table.op.items():
+
+
+def _check_references(file: TomlFile, own: Overlay, whole: Table) -> None:
+    """That what the file itself says names sources and patterns that there are, here or inherited."""
+    for keys, evidence in _all_evidence(own):
+        if evidence.source not in whole.sources:
+            file.fail(keys, f"there is no source `{evidence.source}`{suggest(evidence.source, whole.sources)}")
+    for op, entry in own.op.items():
         for index, pattern in enumerate(entry.patterns):
-            if pattern not in table.pattern:
+            if pattern not in whole.pattern:
                 keys = ("op", op, "patterns", index)
-                file.fail(keys, f"there is no pattern `{pattern}`{suggest(pattern, table.pattern)}")
+                file.fail(keys, f"there is no pattern `{pattern}`{suggest(pattern, whole.pattern)}")
 
 
-def _all_evidence(table: Table) -> Iterator[tuple[Keys, Evidence]]:
+def _all_evidence(own: Overlay) -> Iterator[tuple[Keys, Evidence]]:
     """Every piece of evidence with the place of its source."""
-    holders: list[tuple[Keys, Any]] = [(("op", op), entry) for op, entry in table.op.items()]
-    holders += [(("pattern", name), entry) for name, entry in table.pattern.items()]
-    holders += [(("facts", item.name), getattr(table.facts, item.name)) for item in dataclasses.fields(Facts)]
-    for op, entry in table.op.items():
-        holders += [(("op", op, "forms", index), form) for index, form in enumerate(entry.forms)]
-        holders += [(("op", op, "needs", index), need) for index, need in enumerate(entry.needs)]
+    holders: list[tuple[Keys, Any]] = [(("op", op), entry) for op, entry in own.op.items()]
+    holders += [(("pattern", name), entry) for name, entry in own.pattern.items()]
+    holders += [(("facts", item.name), getattr(own.facts, item.name)) for item in dataclasses.fields(Facts)]
+    for kind, entries in (("op", own.op), ("add", own.add)):
+        for op, entry in entries.items():
+            holders += [((kind, op, "forms", index), form) for index, form in enumerate(entry.forms)]
+            holders += [((kind, op, "needs", index), need) for index, need in enumerate(entry.needs)]
     for keys, holder in holders:
         for index, evidence in enumerate(holder.evidence if holder is not None else ()):
             yield (*keys, "evidence", index, "source"), evidence

@@ -137,7 +137,8 @@ def _index_lines(text: str) -> dict[Keys, int]:
         header = _HEADER.match(source) if outside else None
         if header:
             table = _table_keys(header, counts)
-            lines.setdefault(table, number)
+            for length in range(1, len(table) + 1):  # `[a.b]` opens `a` too
+                lines.setdefault(table[:length], number)
             continue
         assignment = _ASSIGNMENT.match(source) if outside else None
         if assignment:

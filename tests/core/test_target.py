@@ -87,7 +87,7 @@ def test_a_table_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (HEAD + "colour = 'red'\n", "chip.toml:5: colour: unknown key; known here: name, description"),
+        (HEAD + "colour = 'red'\n", "chip.toml:5: colour: unknown key; known here: facts, pipeline"),
         (HEAD + "inherit = 'x'\n", "chip.toml:5: inherit: unknown key (did you mean inherits?)"),
         (HEAD.replace('"a test chip"', "3"), "chip.toml:2: description: must be a string, found 3"),
         (HEAD.replace(">=1,<3", "1 to 3"), "chip.toml:3: dfc: must be a range of versions such as `>=3.30,<4`; found"),
