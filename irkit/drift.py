@@ -98,48 +98,57 @@ def measure(model: Model, start: int, end: int, pass_name: str, effect: str, *, 
         with at_mark(model.journal, start):
             before = open_session(model)
         specs, _ = fitting_inputs(model, start, end, before)
-        pairs = _run_both(before, after, [lambda seed=seed: draw(specs, seed) for seed in range(INPUTS)])
+        outputs, count = _run_both(before, after, [lambda seed=seed: draw(specs, seed) for seed in range(INPUTS)])
     except (ExecutionError, MissingDependencyError) as error:
         return Drift(pass_name, effect, reason=str(error), accepted=accepted)
-    names = [name for name, value in pairs[0][0].items() if getattr(value, "dtype", None) is not None]
-    outputs = [_drift_of(name, [(a[name], b[name]) for a, b in pairs]) for name in names]
     seconds = time.perf_counter() - began
-    kept = tuple(output for output in outputs if output is not None)
-    return Drift(pass_name, effect, kept, len(pairs), accepted=accepted, seconds=seconds)
+    return Drift(pass_name, effect, outputs, count, accepted=accepted, seconds=seconds)
 
 
-def _run_both(before: Session, after: Session, feeds: Sequence[Any]) -> list[tuple[dict[str, Any], dict[str, Any]]]:
-    pairs = []
+def _run_both(before: Session, after: Session, feeds: Sequence[Any]) -> tuple[tuple[OutputDrift, ...], int]:
+    """The drift of each output that holds floats, and on how many inputs it was measured."""
+    meters: dict[str, OutputMeter] = {}
     deadline = time.perf_counter() + SECONDS
-    for make in feeds:
+    count = 0
+    for count, make in enumerate(feeds, 1):
         feed: Mapping[str, Array] = make()
-        pairs.append((before.run(feed), after.run(feed)))
-        if len(pairs) >= FEWEST and time.perf_counter() > deadline:
+        old, new = before.run(feed), after.run(feed)
+        for name, array in old.items():
+            if getattr(array, "dtype", None) is not None and array.dtype.kind == "f":
+                meters.setdefault(name, OutputMeter(name)).add(array, new[name])
+        if count >= FEWEST and time.perf_counter() > deadline:
             break
-    return pairs
+    return tuple(meter.drift() for meter in meters.values()), count
 
 
-def _drift_of(name: str, pairs: Sequence[tuple[Array, Array]]) -> OutputDrift | None:
-    """Drift of one output; None where it holds no floats."""
-    import numpy as np
+class OutputMeter:
+    """The drift of one output, sample by sample, so that nothing need be kept."""
 
-    if pairs[0][0].dtype.kind != "f":
-        return None
-    before = np.stack([pair[0] for pair in pairs]).astype(np.float64)
-    after = np.stack([pair[1] for pair in pairs]).astype(np.float64)
-    scale = float(np.abs(before).max(initial=0))
-    error = float(np.abs(after - before).max(initial=0)) / scale if scale else float(np.any(after))
-    norm = float(np.linalg.norm(before) * np.linalg.norm(after))
-    cosine = float((before * after).sum()) / norm if norm else float(not np.any(before) and not np.any(after))
-    return OutputDrift(name, min(cosine, 1.0), error, _top1(before, after))
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._product = self._before = self._after = 0.0
+        self._scale = self._error = 0.0
+        self._count = self._kept = 0
+        self._has_classes = True
 
+    def add(self, before: Array, after: Array) -> None:
+        """What the output was and is for one set of inputs."""
+        import numpy as np
 
-def _top1(before: Array, after: Array) -> float | None:
-    """Share of equal largest classes, where each input gives one row of classes: [1,C], or [1,C,1,1]."""
-    import numpy as np
+        a, b = before.astype(np.float64), after.astype(np.float64)
+        self._product += float((a * b).sum())
+        self._before += float((a * a).sum())
+        self._after += float((b * b).sum())
+        self._scale = max(self._scale, float(np.abs(a).max(initial=0)))
+        self._error = max(self._error, float(np.abs(b - a).max(initial=0)))
+        self._count += 1
+        # one row of classes: [1,C], or [1,C,1,1]
+        self._has_classes = self._has_classes and a.ndim > 1 and a.shape[1] > 1 and a.size == a.shape[1]
+        self._kept += self._has_classes and int(a.argmax()) == int(b.argmax())
 
-    count, *shape = before.shape
-    if len(shape) < 2 or shape[1] < 2 or math.prod(shape) != shape[1]:
-        return None
-    rows = (count, shape[1])
-    return float(np.mean(np.argmax(before.reshape(rows), 1) == np.argmax(after.reshape(rows), 1)))
+    def drift(self) -> OutputDrift:
+        """The drift over all of them."""
+        norm = math.sqrt(self._before * self._after)
+        cosine = self._product / norm if norm else float(not self._before and not self._after)
+        error = self._error / self._scale if self._scale else float(self._error > 0)
+        return OutputDrift(self._name, min(cosine, 1.0), error, self._kept / self._count if self._has_classes else None)

@@ -1,0 +1,263 @@
+"""How far quantization moves layers, outputs and accuracy."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from irkit.drift import OutputDrift, OutputMeter
+from irkit.errors import ModelError, OptionError
+from irkit.executor import Session, open_session
+from irkit.hailo.emulation.emulate import Emulated, Precisions, open_emulated
+from irkit.hailo.emulation.layers import Layer, find_layers
+from irkit.infer import Inference
+from irkit.inputs import fed_inputs
+from irkit.model import Model
+from irkit.types import DType, is_static
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Array = np.ndarray[Any, np.dtype[Any]]
+
+CALIBRATION_SAMPLES = 256
+"""Ranges are taken from this many samples at most."""
+
+SILENT = 99.0
+"""Decibels told for a layer that quantization does not change."""
+
+GRANULARITIES = ("one scale a layer", "one scale a channel")
+
+_WEAK = 20.0
+"""Below this many decibels a layer is offered 16 bits."""
+
+
+@dataclass(frozen=True)
+class LayerNoise:
+    """What quantization did up to a layer.
+
+    Attributes: `name` and `op` of its node; `border`, the tensor that is stored; `low` and `high`, its range;
+    `snr` in decibels: power of the float tensor over that of the difference, errors of layers before it included.
+    """
+
+    name: str
+    op: str
+    border: str
+    low: float
+    high: float
+    snr: float
+
+
+@dataclass(frozen=True)
+class Granularity:
+    """The emulation with one way to scale weights. `accuracy` is None without labels."""
+
+    weights: str
+    layers: tuple[LayerNoise, ...]
+    outputs: tuple[OutputDrift, ...]
+    accuracy: float | None = None
+
+    def weakest(self, count: int) -> list[LayerNoise]:
+        """The layers with the lowest ratio of signal to noise."""
+        return sorted(self.layers, key=lambda layer: layer.snr)[:count]
+
+
+@dataclass(frozen=True)
+class Emulation:
+    """What 8 bits do to a model, emulated.
+
+    Attributes:
+        runs: one for each way to scale weights.
+        samples: how many inputs it was measured on. calibration: how many of them gave the ranges.
+        accuracy: of the float model; None without labels.
+        is_random: whether inputs were drawn, since nobody gave data.
+        engine: what ran it.
+    """
+
+    runs: tuple[Granularity, ...]
+    samples: int
+    calibration: int
+    accuracy: float | None
+    is_random: bool
+    engine: str
+
+    def suggestions(self) -> list[str]:
+        """Lines for a model script: 16 bits for layers that come out weak however weights are scaled."""
+        weak = [
+            {layer.name for layer in run.layers if layer.snr < _WEAK and not math.isnan(layer.snr)} for run in self.runs
+        ]
+        names = [layer.name for layer in self.runs[0].layers if all(layer.name in names for names in weak)]
+        return [f"quantization_param({{{name}}}, precision_mode=a16_w16)" for name in names if name]
+
+
+def emulate(
+    model: Model,
+    samples: Mapping[str, Array],
+    *,
+    precisions: Precisions | None = None,
+    labels: Array | None = None,
+    calibration: int = CALIBRATION_SAMPLES,
+    is_random: bool = False,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> Emulation:
+    """Run a model in float and in emulated integers, and compare.
+
+    Args:
+        model: static, float32, as `irkit.optimize` leaves it. It is as before afterwards.
+        samples: for each input an array (N, ...) of N inputs, in the layout of the model without its batch axis.
+        precisions: bits of layers; 8 unless said.
+        labels: (N,) integers, the right class of each sample.
+        calibration: how many of the samples give the ranges.
+        is_random: the samples were drawn.
+        progress: is told of every sample.
+
+    Raises:
+        ModelError: shapes are not static. OptionError: samples or labels do not fit.
+        ExecutionError, MissingDependencyError: nothing here can run it.
+    """
+    precisions = precisions or Precisions()
+    Inference.of(model).update()
+    count = _check(model, samples, labels)
+    layers = find_layers(model)
+    inputs = [value.name for value in fed_inputs(model) if value.dtype == DType.FLOAT32]
+    watched = [*inputs, *dict.fromkeys(layer.border.name for layer in layers)]
+    computed = [name for name in watched if name not in inputs]
+    plain = open_session(model, [name for name in computed if not model.graph.values[name].is_graph_output])
+    used = max(1, min(count, calibration))
+    steps = _Steps(progress, used + count)
+    ranges = _ranges(plain, samples, watched, used, steps)
+    emulated = [
+        open_emulated(model, layers, ranges, precisions, per_channel=per_channel) for per_channel in (False, True)
+    ]
+    meters = [_Meters(model, layers, emulation) for emulation in emulated]
+    hits = _run(plain, meters, samples, labels, steps)
+    runs = tuple(
+        meter.result(kind, ranges, hit / count if labels is not None else None)
+        for kind, meter, hit in zip(GRANULARITIES, meters, hits[1:], strict=True)
+    )
+    accuracy = hits[0] / count if labels is not None else None
+    return Emulation(runs, count, used, accuracy, is_random, plain.engine)
+
+
+class _Steps:
+    def __init__(self, progress: Callable[[str, int, int], None] | None, total: int) -> None:
+        self._progress, self._total, self._done = progress, total, 0
+
+    def step(self, what: str) -> None:
+        if self._progress is not None:
+            self._progress(what, self._done, self._total)
+        self._done += 1
+
+
+def _check(model: Model, samples: Mapping[str, Array], labels: Array | None) -> int:
+    """The number of samples."""
+    fed = fed_inputs(model)
+    names = {value.name for value in fed}
+    if names != set(samples):
+        raise OptionError(f"samples must be given for {sorted(names)}; found {sorted(samples)}")
+    counts = set()
+    for value in fed:
+        shape, given = value.shape, samples[value.name]
+        if shape is None or not is_static(shape):
+            raise ModelError(f"input `{value.name}` has no static shape: irkit optimize makes it static")
+        if given.shape[1:] != tuple(shape[1:]) or (shape and shape[0] != 1):
+            found = ", ".join(map(str, given.shape))
+            raise OptionError(f"`{value.name}` takes samples of shape (N, {str(tuple(shape[1:]))[1:]}; found ({found})")
+        counts.add(len(given))
+    if labels is not None:
+        counts.add(len(labels))
+    if len(counts) != 1 or 0 in counts:
+        raise OptionError(f"inputs and labels must have one number of samples, above 0; found {sorted(counts)}")
+    return int(counts.pop())
+
+
+def _feed(samples: Mapping[str, Array], index: int) -> dict[str, Array]:
+    return {name: array[index : index + 1] for name, array in samples.items()}
+
+
+def _ranges(
+    session: Session, samples: Mapping[str, Array], watched: Sequence[str], count: int, steps: _Steps
+) -> dict[str, tuple[float, float]]:
+    found = dict.fromkeys(watched, (math.inf, -math.inf))
+    for index in range(count):
+        steps.step("calibrating")
+        feed = _feed(samples, index)
+        results = {**session.run(feed), **feed}
+        for name in watched:
+            array = results[name]
+            low, high = found[name]
+            found[name] = min(low, float(array.min(initial=0))), max(high, float(array.max(initial=0)))
+    wrong = next((name for name, ends in found.items() if not all(map(math.isfinite, ends))), None)
+    if wrong is not None:
+        raise ModelError(f"`{wrong}` is not finite on these samples, so that it has no range to quantize")
+    return found
+
+
+class _Meters:
+    """Signal and noise of every layer and output, sample by sample."""
+
+    def __init__(self, model: Model, layers: Sequence[Layer], emulated: Emulated) -> None:
+        self._layers = layers
+        self._names = emulated.names
+        self.session = emulated.session
+        self._power = {layer.border.name: [0.0, 0.0] for layer in layers}
+        floats = [value.name for value in model.graph.outputs if value.dtype == DType.FLOAT32]
+        self._outputs = {name: OutputMeter(name) for name in floats}
+
+    def add(self, plain: Mapping[str, Array], emulated: Mapping[str, Array]) -> None:
+        import numpy as np
+
+        for name, power in self._power.items():
+            before = plain[name].astype(np.float64)
+            power[0] += float((before * before).sum())
+            power[1] += float(((emulated[self._names[name]] - before) ** 2).sum())
+        for name, meter in self._outputs.items():
+            meter.add(plain[name], emulated[self._names.get(name, name)])
+
+    def result(self, kind: str, ranges: Mapping[str, tuple[float, float]], accuracy: float | None) -> Granularity:
+        noises = []
+        for layer in self._layers:
+            signal, noise = self._power[layer.border.name]
+            snr = SILENT if not noise else 10 * math.log10(signal / noise) if signal else -SILENT
+            low, high = ranges[layer.border.name]
+            noises.append(LayerNoise(layer.name, layer.node.op, layer.border.name, low, high, min(snr, SILENT)))
+        return Granularity(kind, tuple(noises), tuple(meter.drift() for meter in self._outputs.values()), accuracy)
+
+    def output(self, results: Mapping[str, Array], name: str) -> Array:
+        """An output as the emulation gives it, quantized where it is a border."""
+        return results[self._names.get(name, name)]
+
+
+def _run(
+    plain: Session, meters: Sequence[_Meters], samples: Mapping[str, Array], labels: Array | None, steps: _Steps
+) -> list[int]:
+    """Run all samples. Returns the hits of the float model and of each emulation, where there are labels."""
+    count = len(next(iter(samples.values())))
+    hits = [0] * (1 + len(meters))
+    for index in range(count):
+        steps.step("comparing")
+        feed = _feed(samples, index)
+        before = plain.run(feed)
+        name = _classes(before) if labels is not None else ""
+        hits[0] += bool(name) and _is_hit(before[name], labels, index)
+        for place, meter in enumerate(meters, 1):
+            after = meter.session.run(feed)
+            meter.add(before, after)
+            hits[place] += bool(name) and _is_hit(meter.output(after, name), labels, index)
+    return hits
+
+
+def _classes(results: Mapping[str, Array]) -> str:
+    """The output that is a row of classes."""
+    first = next(iter(results))
+    if results[first].size < 2 or results[first].size != results[first].shape[1 if results[first].ndim > 1 else 0]:
+        raise OptionError(
+            f"labels need an output that is one row of classes; `{first}` is {list(results[first].shape)}"
+        )
+    return first
+
+
+def _is_hit(row: Array, labels: Array | None, index: int) -> bool:
+    return labels is not None and int(row.reshape(-1).argmax()) == int(labels[index])
