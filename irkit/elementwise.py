@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from irkit import fold
 from irkit.ir import Node, Value
-from irkit.matcher import uniform_number
+from irkit.literals import uniform_number
 from irkit.tensor import Tensor
 from irkit.types import DType
 

@@ -9,36 +9,42 @@ from __future__ import annotations
 
 import itertools
 import math
-import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from irkit import ops
-from irkit.ir import Node
-from irkit.pattern import AnyOf, Maybe, NodePattern, Number, Numbers, OpPattern, Pattern, PatternGraph, Rest, Var
-from irkit.types import DType, TensorType
+from irkit.ir import Node, Value
+from irkit.literals import number_mismatch
+from irkit.pattern import (
+    AnyOf,
+    Maybe,
+    NodePattern,
+    Number,
+    Numbers,
+    OpPattern,
+    Pattern,
+    Rest,
+    Var,
+)
+from irkit.pattern_graph import PatternGraph, instance
 
 if TYPE_CHECKING:
-    from irkit.ir import Graph, Value
-    from irkit.tensor import Tensor
+    from irkit.ir import Graph
 
-_Pairs: TypeAlias = "list[tuple[Pattern, Value | None]]"
+_Found: TypeAlias = "Value | tuple[Value | None, ...] | None"
+"""An input of a node, None where it is left out; for an `op.rest` those it stands for."""
+
+_Pairs: TypeAlias = "list[tuple[Pattern, _Found]]"
 """Patterns and the inputs of a node they are held against."""
 
-_Goal: TypeAlias = "tuple[Pattern, Value | None, Node | None, Any] | None"
-"""A pattern to hold against a value that a node reads, and the goals after it: a linked list."""
+_Goal: TypeAlias = "tuple[Pattern, Any, Node | None, Any] | None"
+"""A pattern to hold against what a node reads (see `_Found`), and the goals after it: a linked list."""
 
 _MEMO_AFTER = 200
 _STEPS = 20_000
 _PERMUTED_INPUTS = 4
-
-_BROADCASTING = frozenset({
-    "Add", "Sub", "Mul", "Div", "Pow", "Mod", "Min", "Max", "Sum", "Mean", "And", "Or", "Xor", "Equal", "Greater",
-    "Less", "GreaterOrEqual", "LessOrEqual", "PRelu", "Where", "BitwiseAnd", "BitwiseOr", "BitwiseXor", "BitShift",
-})  # fmt: skip
-
-_TOLERANCE = {DType.BFLOAT16: 1e-2, DType.FLOAT16: 2e-3}
+_MOST_PAIRINGS = 2_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +91,8 @@ class Matcher:
         pattern: what to look for.
         explain: keep the closest miss in `miss`, at the price of speed.
 
-    Attributes: `steps` counts the work of the last match.
+    Attributes: `steps` counts the work of the last match; `gave_up` tells that it took too many, so that a match may
+    have been missed.
     """
 
     def __init__(self, pattern: PatternGraph, *, explain: bool = False) -> None:
@@ -96,12 +103,15 @@ class Matcher:
         self._bound: dict[Any, Any] = {}
         self._trail: list[Any] = []
         self.steps = 0
+        self.gave_up = False
         self._possible: dict[tuple[int, Value], bool] = {}
+        self._instances: dict[tuple[Rest, int], Pattern] = {}
 
     def match(self, root: Node) -> Match | None:
         """The match whose first output is one of the node's, or None."""
         self._graph = root.graph
         self._bound, self._trail, self.steps, self._possible, self.miss = {}, [], 0, {}, None
+        self.gave_up = False
         first = self._pattern.roots[0]
         if isinstance(first, OpPattern):
             starts = [root.outputs[first.index]] if first.index < len(root.outputs) else []
@@ -117,9 +127,13 @@ class Matcher:
         nodes = {node: pattern for pattern, node in bound.items() if isinstance(pattern, NodePattern)}
         outputs = tuple(bound[index] for index in range(len(self._pattern.roots)))
         shareable = frozenset(node for node, pattern in nodes.items() if pattern.may_be_shared)
-        captures: dict[str, Any] = dict.fromkeys(self._pattern.captures)
-        captures.update((key, item) for key, item in bound.items() if isinstance(key, str))
-        captures.update((pattern.name, node) for node, pattern in nodes.items() if pattern.name)
+        found: dict[str, Any] = {key: item for key, item in bound.items() if isinstance(key, str)}
+        found.update((pattern.name, node) for node, pattern in nodes.items() if pattern.name)
+        captures: dict[str, Any] = {name: found.get(name) for name in self._pattern.captures}
+        for rest, own in self._pattern.repeated.items():
+            count = bound.get(rest, 0)
+            names = (name for name in own if isinstance(name, str))
+            captures.update((name, tuple(found.get(f"{name}[{i}]") for i in range(count))) for name in names)
         return Match(outputs, tuple(nodes), captures, shareable)
 
     # Backtracking. Goals are solved one after the other; only where there is a choice does `_solve` call itself.
@@ -128,6 +142,7 @@ class Matcher:
         while goals is not None:
             self.steps += 1
             if self.steps > _STEPS:
+                self.gave_up = True
                 return self._fail(goals[0], goals[1], f"gave up after {_STEPS} steps")
             pattern, value, reader, goals = goals
             if isinstance(pattern, AnyOf):
@@ -135,6 +150,10 @@ class Matcher:
                 return self._first(((item, value, reader, rest) for item in pattern.alternatives), next_root)
             if isinstance(pattern, Maybe):
                 goals = (pattern.inner, value, reader, goals)
+                continue
+            if isinstance(pattern, Rest):
+                if not self._bind_rest(pattern, value):
+                    return self._fail(pattern, reader, "other inputs were captured before")
                 continue
             if value is None:
                 return self._fail(pattern, reader, "an input is left out")
@@ -169,6 +188,13 @@ class Matcher:
             return True
         return bound is item
 
+    def _bind_rest(self, rest: Rest, values: tuple[Value | None, ...]) -> bool:
+        if rest.each is not None:
+            self._bind(rest, len(values))
+        if not rest.name or self._bind(rest.name, values):
+            return True
+        return bool(self._bound[rest.name] == values)
+
     def _check_value(self, pattern: Pattern, value: Value, reader: Node | None) -> bool:
         for predicate, reason in pattern.checks:
             if not predicate(value):
@@ -196,6 +222,11 @@ class Matcher:
         if not self._bind(wanted, node):
             self._fail(pattern, node, "is another node")
             return None
+        for name, capture in wanted.captured_attrs:
+            found = ops.attribute(node, name)
+            if found is not None and not self._bind(capture, found) and self._bound[capture] != found:
+                self._fail(pattern, node, f"has {name}={found!r}, which is not {capture!r}")
+                return None
         orders = self._orders(wanted, node)
         if not orders:
             self._fail(pattern, node, "has inputs that do not fit")
@@ -209,7 +240,7 @@ class Matcher:
             return f"is output {value.index}"
         if node.graph is not self._graph:
             return "stands in an outer graph"
-        for name, expected in wanted.attrs.items():
+        for name, expected in wanted.wanted_attrs:
             found = ops.attribute(node, name)
             if not _attribute_fits(found, expected):
                 return f"has {name}={found!r}"
@@ -217,52 +248,81 @@ class Matcher:
 
     def _orders(self, wanted: NodePattern, node: Node) -> list[_Pairs]:
         """The ways to pair the inputs of the pattern with those of the node, constants first."""
-        straight = self._pair(wanted.inputs, node)
+        given = list(node.inputs)
+        while given and given[-1] is None:
+            given.pop()
+        if wanted.rests:
+            return self._orders_with_rest(wanted, node, given)
+        straight = _pair(wanted.inputs, given)
         if straight is None:
             return []
         count = len(wanted.inputs)
         if not ops.is_commutative(node) or not 2 <= count <= _PERMUTED_INPUTS or len(set(node.inputs)) == 1:
             return [straight]
-        pairings = (self._pair(order, node) for order in itertools.permutations(wanted.inputs))
+        pairings = (_pair(order, given) for order in itertools.permutations(wanted.inputs))
         return [pairs for pairs in pairings if pairs is not None and self._literals_fit(pairs, node)]
+
+    def _orders_with_rest(self, wanted: NodePattern, node: Node, given: list[Value | None]) -> list[_Pairs]:
+        """The same where an `op.rest` takes any number of inputs.
+
+        Operands of a commutative operator may stand anywhere among the rest, which keeps its order.
+        """
+        fixed = [item for item in wanted.inputs if not isinstance(item, Rest)]
+        places: Iterator[tuple[int, ...]]
+        if len(wanted.rests) == 1 and ops.is_commutative(node):
+            places = itertools.permutations(range(len(given)), len(fixed))
+        else:
+            places = _places_in_order(wanted.inputs, len(given))
+        orders: list[_Pairs] = []
+        for chosen in itertools.islice(places, _MOST_PAIRINGS):
+            pairs = self._pair_with_rest(wanted, given, fixed, chosen)
+            if pairs is not None and self._literals_fit(pairs, node):
+                orders.append(pairs)
+        return orders
+
+    def _pair_with_rest(
+        self, wanted: NodePattern, given: list[Value | None], fixed: list[Pattern | None], chosen: tuple[int, ...]
+    ) -> _Pairs | None:
+        """Pair the fixed inputs with those at the `chosen` places, and each rest with what lies between."""
+        pairs: _Pairs = []
+        for pattern, place in zip(fixed, chosen, strict=True):
+            value = given[place] if place < len(given) else None
+            if value is None and pattern is not None and not isinstance(pattern, Maybe):
+                return None
+            if pattern is None and value is not None:
+                return None
+            if pattern is not None and value is not None:
+                pairs.append((pattern, value))
+        if len(wanted.rests) == 1:
+            groups = [tuple(value for place, value in enumerate(given) if place not in chosen)]
+        else:
+            groups = _between(wanted.inputs, given, chosen)
+        for rest, values in zip(wanted.rests, groups, strict=True):
+            pairs.append((rest, values))
+            if rest.each is not None:
+                pairs += [(self._instance(rest, number), value) for number, value in enumerate(values)]
+        return pairs
+
+    def _instance(self, rest: Rest, number: int) -> Pattern:
+        """The pattern for one of the inputs of a rest: what only it captures is captured anew for each."""
+        assert rest.each is not None
+        own = self._pattern.repeated.get(rest)
+        if not own:
+            return rest.each
+        found = self._instances.get((rest, number))
+        if found is None:
+            found = self._instances[rest, number] = instance(rest.each, own, number)
+        return found
 
     def _literals_fit(self, pairs: _Pairs, node: Node) -> bool:
         """A cheap look ahead that drops most permutations."""
         for pattern, value in pairs:
-            literal = isinstance(pattern, (Number, Numbers)) and value is not None
-            if literal and (reason := number_mismatch(pattern, value, node)):  # type: ignore[arg-type]  # just seen
-                return self._fail(pattern, value, reason)
-            if isinstance(pattern, OpPattern) and (value is None or value.producer is None):
-                return self._fail(pattern, value, "is made by no node")
+            if isinstance(pattern, (Number, Numbers)) and isinstance(value, Value):
+                if reason := number_mismatch(pattern, value, node):
+                    return self._fail(pattern, value, reason)
+            elif isinstance(pattern, OpPattern) and (not isinstance(value, Value) or value.producer is None):
+                return self._fail(pattern, value if isinstance(value, Value) else node, "is made by no node")
         return True
-
-    def _pair(self, inputs: Sequence[Pattern | None], node: Node) -> _Pairs | None:
-        given = list(node.inputs)
-        while given and given[-1] is None:
-            given.pop()
-        pairs: _Pairs = []
-        for index, pattern in enumerate(inputs):
-            if isinstance(pattern, Rest):
-                return self._pair_rest(pattern, given[index:], pairs)
-            value = given[index] if index < len(given) else None
-            if pattern is None:
-                if value is not None:
-                    return None
-            elif value is not None:
-                pairs.append((pattern, value))
-            elif not isinstance(pattern, Maybe):
-                return None
-        return pairs if len(given) <= len(inputs) else None
-
-    def _pair_rest(self, rest: Rest, values: list[Value | None], pairs: _Pairs) -> _Pairs | None:
-        bound = self._bound.get(rest.name)
-        if bound is None:
-            self._bind(rest.name, tuple(values))
-        elif bound != tuple(values):
-            return None
-        if rest.each is not None:
-            pairs += [(rest.each, value) for value in values]
-        return pairs
 
     # Several roots: the others are found over what is bound already.
 
@@ -316,12 +376,14 @@ class Matcher:
 
     # Pairs that cannot match whatever is captured. Asked only in long matches.
 
-    def _may_match(self, pattern: Pattern, value: Value | None) -> bool:
+    def _may_match(self, pattern: Pattern, value: _Found) -> bool:
+        if isinstance(pattern, Rest):
+            return True
         if isinstance(pattern, Maybe):
             return value is None or self._may_match(pattern.inner, value)
         if isinstance(pattern, AnyOf):
             return any(self._may_match(item, value) for item in pattern.alternatives)
-        if value is None:
+        if not isinstance(value, Value):
             return False
         if not isinstance(pattern, OpPattern):
             return all(predicate(value) for predicate, _ in pattern.checks)
@@ -335,8 +397,6 @@ class Matcher:
         node = value.producer
         if node is None or self._node_mismatch(pattern, node, value):
             return False
-        if any(isinstance(item, Rest) for item in pattern.node.inputs):
-            return True
         return any(
             all(self._may_match(part, item) for part, item in pairs) for pairs in self._orders(pattern.node, node)
         )
@@ -355,7 +415,60 @@ class Matcher:
         return False
 
 
-def _push(pairs: Sequence[tuple[Pattern, Value | None]], node: Node | None, goals: _Goal) -> _Goal:
+def _pair(inputs: Sequence[Pattern | None], given: Sequence[Value | None]) -> _Pairs | None:
+    """The patterns with the inputs they are held against, one by one; None where their number does not fit."""
+    pairs: _Pairs = []
+    for index, pattern in enumerate(inputs):
+        value = given[index] if index < len(given) else None
+        if pattern is None:
+            if value is not None:
+                return None
+        elif value is not None:
+            pairs.append((pattern, value))
+        elif not isinstance(pattern, Maybe):
+            return None
+    return pairs if len(given) <= len(inputs) else None
+
+
+def _places_in_order(inputs: Sequence[Pattern | None], count: int) -> Iterator[tuple[int, ...]]:
+    """Where the fixed inputs among `count` may stand, the rests taking what lies between, in front and behind."""
+    fixed = sum(not isinstance(item, Rest) for item in inputs)
+    glued = [  # whether an input stands right behind the one before it, or at the start
+        index == 0 or not isinstance(inputs[index - 1], Rest)
+        for index, item in enumerate(inputs)
+        if not isinstance(item, Rest)
+    ]
+    optional = 0  # those left out at the end of what stands before the only rest
+    if isinstance(inputs[-1], Rest) and all(glued):
+        optional = fixed
+    for places in itertools.combinations(range(max(count, optional)), fixed):
+        expected = (-1, *places)
+        if any(glue and place != before + 1 for glue, place, before in zip(glued, places, expected, strict=False)):
+            continue
+        if not isinstance(inputs[-1], Rest) and places[-1:] != (count - 1,):
+            continue
+        yield places
+
+
+def _between(
+    inputs: Sequence[Pattern | None], given: Sequence[Value | None], chosen: Sequence[int]
+) -> list[tuple[Value | None, ...]]:
+    """What lies between the chosen places, for each rest; of neighbouring rests the first takes all."""
+    groups: list[tuple[Value | None, ...]] = []
+    places = iter(chosen)
+    start = 0
+    for index, item in enumerate(inputs):
+        if not isinstance(item, Rest):
+            start = next(places) + 1
+            continue
+        ahead = sum(not isinstance(other, Rest) for other in inputs[:index])
+        end = chosen[ahead] if ahead < len(chosen) else len(given)
+        groups.append(tuple(given[start:end]))
+        start = end
+    return groups
+
+
+def _push(pairs: _Pairs, node: Node | None, goals: _Goal) -> _Goal:
     """The goals with those pairs put before them; what can fail soonest comes first."""
     for pattern, value in reversed(pairs):
         if isinstance(pattern, Var):
@@ -372,58 +485,3 @@ def _attribute_fits(found: Any, expected: Any) -> bool:
     if isinstance(expected, float) and isinstance(found, (int, float)):
         return math.isclose(found, expected, rel_tol=1e-6)
     return bool(found == (tuple(expected) if isinstance(expected, list) else expected))
-
-
-def number_mismatch(pattern: Number | Numbers, value: Value, reader: Node | None) -> str:
-    """Why a value is not that constant, or "".
-
-    A uniform constant with more than one element, or of some rank, only counts as a number where `reader` broadcasts it
-    without making its result larger.
-    """
-    tensor = value.constant
-    if tensor is None:
-        return "is no constant"
-    if isinstance(pattern, Numbers):
-        same = tensor.shape == (len(pattern.values),) and tensor.dtype.is_native
-        return "" if same and tuple(tensor.numpy().tolist()) == pattern.values else f"is not {list(pattern.values)}"
-    found = uniform_number(tensor)
-    if found is None or not _is_about(found, pattern, tensor.dtype):
-        return f"is not {pattern.value:g}"
-    return "" if not tensor.rank or _keeps_shape(tensor, value, reader) else "may make the result larger"
-
-
-def _is_about(found: float, pattern: Number, dtype: DType) -> bool:
-    tolerance = pattern.tolerance if pattern.tolerance is not None else _TOLERANCE.get(dtype, 1e-4)
-    return math.isclose(found, pattern.value, rel_tol=tolerance, abs_tol=1e-9)
-
-
-def uniform_number(tensor: Tensor) -> float | None:
-    """The number that all elements of a tensor are; None where they differ or are no numbers."""
-    if tensor.dtype == DType.STRING or tensor.dtype.numpy.kind == "c":
-        return None
-    element = tensor.uniform()
-    if element is None:
-        return None
-    if tensor.dtype == DType.BFLOAT16:
-        return float(struct.unpack("<f", struct.pack("<I", int(element) << 16))[0])
-    return float(element) if tensor.dtype.is_native else None
-
-
-def _keeps_shape(tensor: Tensor, value: Value, reader: Node | None) -> bool:
-    """Whether broadcasting the constant leaves the other operand's shape as it is."""
-    if reader is None or reader.domain or reader.op not in _BROADCASTING:
-        return False
-    out = _known_shape(reader.output)
-    for other in reader.inputs:
-        if other is None or other is value:
-            continue
-        shape = _known_shape(other)
-        if shape is None:
-            continue
-        if (tensor.size == 1 and tensor.rank <= len(shape)) or (shape == out and None not in shape):
-            return True
-    return False
-
-
-def _known_shape(value: Value) -> tuple[int | str | None, ...] | None:
-    return value.type.shape if isinstance(value.type, TensorType) else None

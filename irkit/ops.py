@@ -17,6 +17,8 @@ COMMUTATIVE = frozenset({
     "Add", "Mul", "Sum", "Mean", "Max", "Min", "And", "Or", "Xor", "Equal", "BitwiseAnd", "BitwiseOr", "BitwiseXor",
 })  # fmt: skip
 
+_ANY_VERSION = (1 << 31) - 1
+
 _RANDOM = frozenset({
     "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli",
 })  # fmt: skip
@@ -37,6 +39,11 @@ def schema(op: str, domain: str, version: int) -> OpSchema | None:
     from irkit.onnx.schema import find_schema
 
     return find_schema(op, domain, version)
+
+
+def is_known(op: str, domain: str) -> bool:
+    """Whether the installed onnx knows the operator, in any version."""
+    return schema(op, domain, _ANY_VERSION) is not None
 
 
 def opset_imports(graph: Graph) -> Mapping[str, int]:

@@ -5,20 +5,22 @@
         return op.Mul(conv, op.Sigmoid(conv))     # the same object twice: the same value
 
 A number stands for a constant of that value, scalar or uniform, of any element type; a list of numbers for a rank 1
-constant; None for an input that is left out. `op` also offers `any_op`, `any_of`, `optional`, `maybe`, `rest`,
-`number` and `domain`. Operands of commutative operators match in any order. A pattern is only a description; the
-matching is in `irkit.matcher`.
+constant; None for an input that is left out. An attribute is a value, a predicate on it, None for absent, or a
+parameter that captures it: `op.Transpose(x, perm=perm)`. `op` also offers `any_op`, `any_of`, `optional`, `maybe`,
+`rest`, `number` and `domain`. Operands of commutative operators match in any order. Calls are held against what the
+operators take in any version. A pattern is only a description; the matching is in `irkit.matcher`.
 """
 
 from __future__ import annotations
 
 import copy
-import inspect
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
+from irkit import ops
 from irkit.errors import PassError
+from irkit.signatures import signature, unknown_operator, wrong_call
+from irkit.typed_ops import TypedMlPattern, TypedPattern
 from irkit.types import Dim, DType, TensorType, format_shape
 
 if TYPE_CHECKING:
@@ -122,7 +124,7 @@ class Maybe(Pattern):
 
 
 class Rest(Pattern):
-    """All inputs from here on, each matched by `each`, captured as a tuple."""
+    """Any number of inputs, each matched by `each`, captured as a tuple; `name` "" captures nothing."""
 
     def __init__(self, name: str, each: Pattern | None) -> None:
         self.name = name
@@ -146,7 +148,11 @@ class AnyOf(Pattern):
 
 
 class NodePattern:
-    """One node of a pattern; what calling an operator makes. Rules hold its outputs, which are `OpPattern`s."""
+    """One node of a pattern; what calling an operator makes. Rules hold its outputs, which are `OpPattern`s.
+
+    Attributes: `rests` are the inputs that stand for several; `wanted_attrs` must be so, or fulfil a predicate;
+    `captured_attrs` are attributes with the names their values are captured by.
+    """
 
     def __init__(
         self, ops: frozenset[str], domain: str, inputs: Sequence[PatternLike], outputs: int, attrs: dict[str, Any]
@@ -156,11 +162,12 @@ class NodePattern:
         self.inputs = tuple(as_pattern(item) for item in inputs)
         self.outputs = outputs
         self.attrs = attrs
+        self.rests = [item for item in self.inputs if isinstance(item, Rest)]
+        self.wanted_attrs = [(name, item) for name, item in attrs.items() if not isinstance(item, Var)]
+        self.captured_attrs = [(name, item.name) for name, item in attrs.items() if isinstance(item, Var)]
         self.name = ""
         self.may_be_shared = False
         self.checks: tuple[NodeCheck, ...] = ()
-        if any(isinstance(item, Rest) for item in self.inputs[:-1]):
-            raise PassError(f"{self}: op.rest(...) must be the last input")
 
     def __repr__(self) -> str:
         inputs = ", ".join(map(repr, self.inputs))
@@ -207,36 +214,61 @@ class OpCall:
     @overload
     def __call__(self, *inputs: PatternLike, _outputs: int, **attrs: Any) -> tuple[OpPattern, ...]: ...
     def __call__(self, *inputs: PatternLike, _outputs: int = 1, **attrs: Any) -> OpPattern | tuple[OpPattern, ...]:
-        """A node with these inputs. An attribute is given as a value, a predicate on its value, or None for absent."""
+        """A node with these inputs. An attribute is a value, a predicate on it, None for absent, or a capture.
+
+        Raises `PassError` where no version of the operator takes such inputs, outputs or attributes.
+        """
         node = NodePattern(self._ops, self._domain, inputs, _outputs, attrs)
+        _check_call(node)
         outputs = tuple(OpPattern(node, index) for index in range(_outputs))
         return outputs[0] if _outputs == 1 else outputs
 
 
-class PatternOps:
-    """The `op` of a pattern: any operator by its name, and the combinators."""
+class DomainOps:
+    """The operators of one domain, to be called in a pattern."""
 
-    def __init__(self, domain: str = "") -> None:
+    def __init__(self, domain: str) -> None:
         self._domain = domain
 
     def __getattr__(self, name: str) -> OpCall:
-        if name.startswith("_") or (not self._domain and not name[0].isupper()):
-            raise AttributeError(f"a pattern has no op.{name}; operators are spelled as in ONNX, such as op.Relu")
-        return OpCall(frozenset([name]), self._domain)
-
-    def domain(self, domain: str) -> PatternOps:
-        """Operators of another domain: `op.domain("com.microsoft").Gelu(x)`."""
-        return PatternOps(domain)
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return self.any_op(name)
 
     def any_op(self, *names: str) -> OpCall:
         """One of several operators; without names, any operator of the domain."""
+        for name in names:
+            known = signature(name, self._domain) is not None or ops.is_known(name, self._domain)
+            if not known and (reason := unknown_operator(name, self._domain)):
+                raise PassError(reason)
         return OpCall(frozenset(names), self._domain)
+
+
+class PatternOps(TypedPattern):
+    """The `op` of a pattern: any operator by its name, and the combinators."""
+
+    if not TYPE_CHECKING:  # irkit/typed_ops.pyi declares the operators
+
+        def __getattr__(self, name: str) -> OpCall:
+            return getattr(DomainOps(""), name)
+
+    @overload
+    def domain(self, domain: Literal["ai.onnx.ml"]) -> TypedMlPattern: ...  # type: ignore[overload-overlap]
+    @overload
+    def domain(self, domain: str) -> DomainOps: ...
+    def domain(self, domain: str) -> Any:
+        """Operators of another domain: `op.domain("com.microsoft").Gelu(x)`."""
+        return DomainOps(domain)
+
+    def any_op(self, *names: str) -> OpCall:
+        """One of several operators; without names, any operator of ONNX's own domain."""
+        return DomainOps("").any_op(*names)
 
     def any_of(self, *alternatives: PatternLike) -> Pattern:
         """The first alternative that matches."""
         return AnyOf([_present(item, "any_of") for item in alternatives])
 
-    def optional(self, call: OpCall, inner: PatternLike, *inputs: PatternLike, **attrs: Any) -> Pattern:
+    def optional(self, call: Callable[..., Any], inner: PatternLike, *inputs: PatternLike, **attrs: Any) -> Pattern:
         """`inner`, with or without that operator over it: `op.optional(op.Cast, x)` matches Cast(x) and x."""
         return AnyOf([call(inner, *inputs, **attrs), _present(inner, "optional")])
 
@@ -244,11 +276,16 @@ class PatternOps:
         """An input that may be left out: `op.Conv(x, w, op.maybe(b))`."""
         return Maybe(_present(inner, "maybe"))
 
-    def rest(self, capture: Pattern, each: Pattern | None = None) -> Pattern:
-        """All further inputs, captured as a tuple: `op.Concat(op.rest(xs))`; each matched by `each` where given."""
-        if not isinstance(capture, Var):
+    def rest(self, capture: Pattern | None = None, each: PatternLike = None) -> Pattern:
+        """Any number of inputs, captured as a tuple: `op.Concat(a, op.rest(xs))`.
+
+        Args:
+            capture: a parameter of the pattern, or None.
+            each: what each of them must look like; what only this pattern captures becomes a tuple too.
+        """
+        if capture is not None and not isinstance(capture, Var):
             raise PassError(f"op.rest takes a parameter of the pattern, not {capture!r}")
-        return Rest(capture.name, each)
+        return Rest(capture.name if capture is not None else "", as_pattern(each))
 
     def number(self, value: float, tolerance: float | None = None) -> Pattern:
         """A constant of that value within a relative tolerance."""
@@ -267,74 +304,22 @@ def as_pattern(item: PatternLike) -> Pattern | None:
     raise PassError(f"an input of a pattern is a pattern, a number, a list of numbers or None; found {what}")
 
 
+def _check_call(node: NodePattern) -> None:
+    """Raise `PassError` where none of the operators, in any version, can be called so."""
+    count = None if any(isinstance(item, (Rest, Maybe)) for item in node.inputs) else len(node.inputs)
+    given = {
+        name: item for name, item in node.attrs.items() if not (item is None or isinstance(item, Var) or callable(item))
+    }
+    reasons = [wrong_call(op, node.domain, count, node.outputs, node.attrs, given) for op in sorted(node.ops)]
+    if reasons and all(reasons):
+        raise PassError(reasons[0])
+
+
 def _present(item: PatternLike, where: str) -> Pattern:
     pattern = as_pattern(item)
     if pattern is None:
         raise PassError(f"op.{where} takes a pattern, not None")
     return pattern
-
-
-@dataclass(frozen=True)
-class PatternGraph:
-    """A pattern as the matcher takes it.
-
-    Attributes:
-        roots: the outputs that a rewrite replaces; matching starts at the first.
-        root_ops: (domain, operator) the first root may be; None for any.
-        feeders: for each operator that must make an input of the first root, the (domain, operator) it may be.
-        captures: names of values and nodes that a match binds.
-        depth: how many nodes lie on the longest path through it.
-    """
-
-    roots: tuple[Pattern, ...]
-    root_ops: frozenset[tuple[str, str]] | None
-    feeders: tuple[frozenset[tuple[str, str]], ...]
-    captures: frozenset[str]
-    depth: int
-
-
-def trace(function: Callable[..., Any]) -> PatternGraph:
-    """Call a pattern function `(op, *captures)` and take down what it describes. Raises `PassError`."""
-    names = list(inspect.signature(function).parameters)
-    where = getattr(function, "__qualname__", "pattern")
-    if not names or names[0] != "op":
-        raise PassError(f"{where}: the first parameter of a pattern is `op` (after `self` in a class)")
-    result = function(PatternOps(), *(Var(name) for name in names[1:]))
-    roots = tuple(result) if isinstance(result, (tuple, list)) else (result,)
-    for root in roots:
-        _check_root(where, root)
-    captured = {name for root in roots for name in _captures(root)}
-    if unused := [name for name in names[1:] if name not in captured]:
-        raise PassError(f"{where}: the pattern does not use its parameter {unused[0]!r}")
-    depth = max(map(_depth, roots))
-    return PatternGraph(roots, _root_ops(roots[0]), _feeders(roots[0]), frozenset(captured), depth)
-
-
-def _check_root(where: str, root: Any) -> None:
-    alternatives = root.alternatives if isinstance(root, AnyOf) else (root,)
-    if not all(isinstance(item, OpPattern) for item in alternatives):
-        raise PassError(f"{where}: a pattern returns operators, such as op.Relu(x); found {root!r}")
-
-
-def _root_ops(root: Pattern) -> frozenset[tuple[str, str]] | None:
-    nodes = [item.node for item in _alternatives(root)]
-    return frozenset().union(*map(_keys, nodes)) if all(node.ops for node in nodes) else None
-
-
-def _feeders(root: Pattern) -> tuple[frozenset[tuple[str, str]], ...]:
-    if not isinstance(root, OpPattern):
-        return ()
-    return tuple(_keys(item.node) for item in root.node.inputs if isinstance(item, OpPattern) and item.node.ops)
-
-
-def _keys(node: NodePattern) -> frozenset[tuple[str, str]]:
-    return frozenset((node.domain, op) for op in node.ops)
-
-
-def _alternatives(root: Pattern) -> Iterator[OpPattern]:
-    for item in root.alternatives if isinstance(root, AnyOf) else (root,):
-        if isinstance(item, OpPattern):
-            yield item
 
 
 def parts(pattern: Pattern) -> Sequence[Pattern]:
@@ -348,33 +333,3 @@ def parts(pattern: Pattern) -> Sequence[Pattern]:
     if isinstance(pattern, Rest) and pattern.each is not None:
         return (pattern.each,)
     return ()
-
-
-def _captures(pattern: Pattern) -> Iterator[str]:
-    """Names captured in a pattern; shared parts are visited once."""
-    seen: set[int] = set()
-    stack = [pattern]
-    while stack:
-        item = stack.pop()
-        key = id(item.node) if isinstance(item, OpPattern) else id(item)
-        if key in seen:
-            continue
-        seen.add(key)
-        if isinstance(item, (Var, Rest)):
-            yield item.name
-        elif isinstance(item, OpPattern) and item.node.name:
-            yield item.node.name
-        stack.extend(parts(item))
-
-
-def _depth(pattern: Pattern) -> int:
-    depths: dict[int, int] = {}
-
-    def depth(item: Pattern) -> int:
-        key = id(item.node) if isinstance(item, OpPattern) else id(item)
-        if key not in depths:
-            below = max((depth(part) for part in parts(item)), default=0)
-            depths[key] = below + isinstance(item, OpPattern)
-        return depths[key]
-
-    return depth(pattern)

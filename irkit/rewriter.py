@@ -27,8 +27,8 @@ from irkit.errors import InputError, PassError
 from irkit.ir import Node, Value
 from irkit.matcher import Match, Matcher
 from irkit.pass_base import Context, Effect, Pass, define_pass
-from irkit.pattern import PatternGraph, trace
 from irkit.splice import blocked, splice
+from irkit.pattern_graph import PatternGraph, trace
 
 if TYPE_CHECKING:
     from irkit.journal import Edit
