@@ -84,9 +84,12 @@ if TYPE_CHECKING:
     from irkit.model import Function as Function, Model as Model
     from irkit.onnx.interop import (
         from_graphsurgeon as from_graphsurgeon,
+        from_networkx as from_networkx,
+        from_onnx_ir as from_onnx_ir,
         from_proto as from_proto,
         to_graphsurgeon as to_graphsurgeon,
         to_networkx as to_networkx,
+        to_onnx_ir as to_onnx_ir,
         to_proto as to_proto,
     )
     from irkit.onnx.reader import load as load, loads as loads
@@ -120,6 +123,7 @@ if TYPE_CHECKING:
         rewrite as rewrite,
     )
     from irkit.structure import difference as difference, equal as equal, structural_hash as structural_hash
+    from irkit.target import Target as Target, load_target as load_target, target_names as target_names
     from irkit.tensor import SparseTensor as SparseTensor, Tensor as Tensor
     from irkit.text import parse_model as parse_model, print_graph as print_graph, print_model as print_model
     from irkit.tracing import Step as Step
@@ -162,7 +166,10 @@ _MODULES = {
     "matcher": ["Match"],
     "model": ["Function", "Model"],
     "ops": ["attribute", "is_commutative", "is_deterministic", "is_random", "parameter_slots", "schema", "schema_of"],
-    "onnx.interop": ["from_graphsurgeon", "from_proto", "to_graphsurgeon", "to_networkx", "to_proto"],
+    "onnx.interop": [
+        "from_graphsurgeon", "from_networkx", "from_onnx_ir", "from_proto", "to_graphsurgeon", "to_networkx",
+        "to_onnx_ir", "to_proto",
+    ],
     "onnx.reader": ["load", "loads"],
     "onnx.writer": ["dumps", "save"],
     "opsets.converter": ["OLDEST_OPSET", "convert_node", "needs_conversion", "newest_opset"],
@@ -172,6 +179,7 @@ _MODULES = {
     "pipeline": ["run_passes"],
     "rewriter": ["Refusal", "RewritePass", "Rule", "apply_rules", "find", "refuse", "rewrite"],
     "structure": ["difference", "equal", "structural_hash"],
+    "target": ["Target", "load_target", "target_names"],
     "tensor": ["SparseTensor", "Tensor"],
     "text": ["parse_model", "print_graph", "print_model"],
     "tracing": ["Step"],

@@ -14,19 +14,23 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import functools
+import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar, overload
 
 from irkit.diagnostics import Finding, Location, Severity
 from irkit.errors import OptionError
+from irkit.foreign import LABEL, VIEWS, run_on_view
 
 if TYPE_CHECKING:
     from typing_extensions import dataclass_transform
 
     from irkit.ir import Node
+    from irkit.merging import Region
     from irkit.model import Model
     from irkit.target import Target
 else:
@@ -114,6 +118,8 @@ class Pass:
 
     name: ClassVar[str] = ""
     effect: ClassVar[Effect] = Effect.EXACT
+    when: ClassVar[Any] = ""
+    """The targets it is for; "" for all."""
     source: ClassVar[str] = ""
     """File the pass was loaded from; the library fills it in."""
 
@@ -160,23 +166,105 @@ class Pass:
 
 AnyPass = TypeVar("AnyPass", bound=Pass)
 
+
+class Decorator(Protocol):
+    """What `define_pass` returns: makes a pass of a class or of a function."""
+
+    @overload
+    def __call__(self, item: type[AnyPass]) -> type[AnyPass]: ...
+    @overload
+    def __call__(self, item: Callable[..., Any]) -> type[Pass]: ...
+    def __call__(self, item: Any) -> Any:
+        """The pass."""
+
+
 _KEBAB = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 
 
 @dataclass_transform(frozen_default=True)
-def define_pass(name: str, *, effect: str | Effect = Effect.EXACT) -> Callable[[type[AnyPass]], type[AnyPass]]:
-    """Make a class a pass: a frozen dataclass with a kebab-case name and an effect: exact, approximate or retrain."""
+def define_pass(
+    name: str, *, effect: str | Effect = Effect.EXACT, model_as: str = "irkit", when: Any = ""
+) -> Decorator:
+    """Make a pass of a class with a method `run(self, model, context)`, or of a function of a model (and a context).
+
+    The class becomes a frozen dataclass whose fields are the options of the pass; the options of a function are its
+    keyword-only parameters.
+
+    Args:
+        name: in kebab case, such as "fold-batchnorm".
+        effect: what it may do to what the model computes: exact, approximate or retrain.
+        model_as: what it gets as the model: "irkit", or "onnx" (a ModelProto), "graphsurgeon" (an onnx_graphsurgeon
+            Graph), "onnx_ir" (an onnx_ir Model) or "networkx" (see `irkit.to_networkx`). Of all but irkit's, it may
+            return another one; what it changed is brought over, and each place that changed is proven by itself.
+        when: the targets it is for; see `irkit.Rule`.
+
+    Raises `OptionError` where a name, a docstring or an argument is not as it must be.
+    """
     if not _KEBAB.fullmatch(name):
         raise OptionError(f"a pass name is kebab-case, such as 'fold-batchnorm'; found {name!r}")
+    if effect not in [item.value for item in Effect] and not isinstance(effect, Effect):
+        raise OptionError(f"pass {name!r}: effect is one of exact, approximate, retrain; found {effect!r}")
+    if model_as not in VIEWS:
+        raise OptionError(f"pass {name!r}: model_as is one of {', '.join(VIEWS)}; found {model_as!r}")
 
-    def decorate(cls: type[AnyPass]) -> type[AnyPass]:
-        if not cls.__doc__:
+    def decorate(item: Any) -> Any:
+        if not item.__doc__:
             raise OptionError(f"pass {name!r} needs a docstring: its first line is shown by `irkit passes`")
+        cls = item if isinstance(item, type) else _class_of(name, item)
+        function = getattr(cls, "run", None)
+        if function in (None, Pass.run) or not issubclass(cls, Pass):
+            raise OptionError(
+                f"pass {name!r}: a class derives from irkit.Pass and has a method `run(self, model, context)`"
+            )
+        if inspect.isgeneratorfunction(function) or inspect.iscoroutinefunction(function):
+            raise OptionError(f"pass {name!r}: `run` is an ordinary function, without yield and async")
         made = dataclass(frozen=True)(cls)
-        made.name, made.effect = name, Effect(effect)
+        made.name, made.effect, made.when = name, Effect(effect), when
+        if model_as != "irkit":
+            made.run = _on_view(model_as, function, inspect.unwrap(function))  # type: ignore[method-assign]
         return made
 
     return decorate
+
+
+def _class_of(name: str, function: Callable[..., Any]) -> type[Pass]:
+    """A class whose `run` calls the function, with a field for each keyword-only parameter."""
+    if not callable(function):
+        raise OptionError(f"pass {name!r} is made of a class or a function; found {function!r}")
+    parameters = list(inspect.signature(function).parameters.values())
+    given = [item for item in parameters if item.kind in (item.POSITIONAL_ONLY, item.POSITIONAL_OR_KEYWORD)]
+    options = [item for item in parameters if item.kind is item.KEYWORD_ONLY]
+    if len(given) not in (1, 2) or len(given) + len(options) != len(parameters):
+        raise OptionError(f"pass {name!r}: the function takes (model) or (model, context), and options behind a `*`")
+
+    @functools.wraps(function)
+    def run(self: Pass, model: Any, context: Context) -> Any:
+        return function(*(model, context)[: len(given)], **{item.name: getattr(self, item.name) for item in options})
+
+    body: dict[str, Any] = {item.name: item.default for item in options if item.default is not item.empty}
+    annotations = {
+        item.name: type(item.default) if item.annotation is item.empty else item.annotation for item in options
+    }
+    body.update(run=run, __doc__=function.__doc__, __module__=function.__module__, __annotations__=annotations)
+    return type(function.__name__, (Pass,), body)
+
+
+def _on_view(view: str, call: Callable[..., Any], function: Callable[..., Any]) -> Callable[..., None]:
+    """A `run` that lends the model out."""
+
+    @functools.wraps(call)
+    def run(self: Pass, model: Model, context: Context) -> None:
+        @contextmanager
+        def group(region: Region) -> Iterator[bool]:
+            lost = region.lost & context.protected
+            if lost:
+                context.refuse(LABEL, region.root, f"the value {min(lost)!r} is kept by the declared cut")
+            with context.rewriting(model, LABEL, region.root) as allowed:
+                yield allowed and not lost
+
+        run_on_view(model, view, lambda lent: call(self, lent, context), function, group)
+
+    return run
 
 
 def _default(item: dataclasses.Field[Any]) -> Any:

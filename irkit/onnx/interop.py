@@ -1,14 +1,13 @@
-"""Whole models to and from the objects of other packages: onnx, onnx-graphsurgeon, networkx."""
+"""Whole models to and from the objects of other packages: onnx, onnx-graphsurgeon, onnx-ir, networkx."""
 
 from __future__ import annotations
 
-import importlib
 import os
 from typing import TYPE_CHECKING, Any
 
-from irkit.errors import GraphError, MissingDependencyError
-from irkit.ir import Graph
 from irkit.model import Model
+from irkit.onnx.bipartite import from_networkx as from_networkx, to_networkx as to_networkx
+from irkit.onnx.lending import GraphSurgeonLoan, Loan, OnnxIrLoan, package
 from irkit.onnx.reader import loads
 from irkit.onnx.writer import dumps
 
@@ -36,7 +35,7 @@ def to_proto(model: Model) -> onnx.ModelProto:
 
 def from_graphsurgeon(graph: Any) -> Model:
     """The model of an `onnx_graphsurgeon.Graph`. Raises `MissingDependencyError` where that is not installed."""
-    return from_proto(_package("onnx_graphsurgeon", "onnx-graphsurgeon").export_onnx(graph))
+    return from_proto(package("onnx_graphsurgeon", "onnx-graphsurgeon").export_onnx(graph))
 
 
 def to_graphsurgeon(model: Model) -> Any:
@@ -47,56 +46,38 @@ def to_graphsurgeon(model: Model) -> Any:
 
     Raises `MissingDependencyError` where onnx-graphsurgeon is not installed.
     """
-    return _package("onnx_graphsurgeon", "onnx-graphsurgeon").import_onnx(to_proto(model))
+    return package("onnx_graphsurgeon", "onnx-graphsurgeon").import_onnx(to_proto(model))
 
 
-def to_networkx(graph: Graph | Model) -> Any:
-    """A graph, or a model's main graph, as a `networkx.MultiDiGraph`.
+def from_onnx_ir(model: Any) -> Model:
+    """The model of an `onnx_ir.Model`. Raises `MissingDependencyError` where that is not installed."""
+    return from_proto(package("onnx_ir", "onnx-ir").to_proto(model))
 
-    It is bipartite: a vertex is a `Value` or a `Node` of irkit, with `kind` "value" or "node" and a `label`. Edges run
-    from values to the nodes that read them and from nodes to the values they make, one for each input and output, with
-    its `slot`; so `Mul(x, x)` has two edges from x. A node with nested graphs has an edge with `captured=True` from
-    each value these read from outside; their own nodes are not in it.
 
-    Raises `MissingDependencyError` where networkx is not installed.
+def to_onnx_ir(model: Model) -> Any:
+    """The `onnx_ir.Model` of a model; larger weights are arrays over the model's own data, so it must stay open.
+
+    Raises `MissingDependencyError` where onnx-ir is not installed.
     """
-    if isinstance(graph, Model):
-        graph = graph.graph
-    view = _package("networkx", "networkx").MultiDiGraph(name=graph.name)
-    for value in graph.values.values():
-        view.add_node(value, kind="value", label=value.name)
-    for node in graph:
-        view.add_node(node, kind="node", label=node.name or node.op_id, op=node.op_id)
-        for slot, read in enumerate(node.inputs):
-            if read is not None:
-                view.add_node(read, kind="value", label=read.name)  # one of an outer graph may be new
-                view.add_edge(read, node, slot=slot)
-        for slot, made in enumerate(node.outputs):
-            view.add_node(made, kind="value", label=made.name)
-            view.add_edge(node, made, slot=slot)
-    for value in graph.values.values():
-        _add_captures(view, value, graph)
-    return view
+    return OnnxIrLoan(model).given
 
 
-def _add_captures(view: Any, value: Any, graph: Graph) -> None:
-    holders = {holder for user in value.users if (holder := _holder(user, graph)) is not user}
-    for holder in sorted(holders, key=lambda node: node.name):
-        view.add_edge(value, holder, captured=True)
+class NetworkxLoan:
+    """A model lent as a networkx graph of its values and nodes."""
+
+    def __init__(self, model: Model) -> None:
+        self.given = to_networkx(model)
+        self.before = from_networkx(self.given)
+
+    def read(self, changed: Any) -> Model:
+        """The model of what became of the graph."""
+        return from_networkx(changed)
 
 
-def _holder(node: Any, graph: Graph) -> Any:
-    """The node of `graph` that the node is nested in; itself where it is not."""
-    while node.graph is not graph:
-        node = node.graph.owner
-        if node is None:
-            raise GraphError(f"a value of graph {graph.name!r} is read outside of it")
-    return node
-
-
-def _package(name: str, distribution: str) -> Any:
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        advice = "pip install 'irkit-compiler[interop]'"
-        raise MissingDependencyError(f"{distribution} is not installed: {advice}") from error
+LOANS: dict[str, type[Loan] | type[NetworkxLoan]] = {
+    "onnx": Loan,
+    "graphsurgeon": GraphSurgeonLoan,
+    "onnx_ir": OnnxIrLoan,
+    "networkx": NetworkxLoan,
+}
+"""What a model can be lent as."""

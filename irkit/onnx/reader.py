@@ -71,7 +71,12 @@ def loads(data: bytes, *, folder: str | os.PathLike[str] | None = None) -> Model
         data: the bytes of an .onnx file.
         folder: where the files of external data are, if it has some.
     """
-    return _read(MemorySource(bytes(data)), ExternalFiles(Path(folder) if folder is not None else None))
+    return read_bytes(bytes(data), ExternalFiles(Path(folder) if folder is not None else None))
+
+
+def read_bytes(data: bytes, files: ExternalFiles) -> Model:
+    """The model of an encoded ModelProto whose external data is found in `files`."""
+    return _read(MemorySource(data), files)
 
 
 def _read(source: SourceFile, files: ExternalFiles) -> Model:

@@ -109,6 +109,20 @@ def skeleton(model: Model, extra_outputs: Iterable[str] = ()) -> tuple[bytes, di
     return encoder.model(model).tobytes(), arrays
 
 
+def lent(model: Model) -> tuple[bytes, dict[str, Tensor]]:
+    """The model without its larger weights, and these by the location that stands in the place of their data."""
+    tensors: dict[str, Tensor] = {}
+
+    def place(value: Value, tensor: Tensor) -> bytes | None:
+        if not tensor.dtype.is_native or tensor.nbytes <= EXTERNAL_LIMIT or tensor.is_splat:
+            return None
+        location = f"irkit-lent-{len(tensors)}"
+        tensors[location] = tensor
+        return encode_external(tensor, value.name, location, 0)
+
+    return _encoder(model, place).model(model).tobytes(), tensors
+
+
 def _encoder(model: Model, place: Placer | None = None, outputs: Iterable[Value] | None = None) -> Encoder:
     return Encoder(model.roots, model.opset, model.ir_version, place, outputs)
 

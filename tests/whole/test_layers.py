@@ -15,7 +15,7 @@ import pytest
 
 from tests.whole.sources import ROOT, imports_of, python_files
 
-OPTIONAL = {"onnxruntime", "networkx", "onnx_graphsurgeon", "hailo_sdk_client", "hailo_platform"}
+OPTIONAL = {"onnxruntime", "networkx", "onnx_graphsurgeon", "onnx_ir", "hypothesis", "hailo_sdk_client", "hailo_platform"}
 FACADE = ("__init__.py", "__main__.py")  # of irkit itself: they re-export and start, so they stand above all layers
 
 

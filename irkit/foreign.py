@@ -1,0 +1,63 @@
+"""Passes that work on an object of another package: lent out, changed, and brought back as edits of the model."""
+
+from __future__ import annotations
+
+import inspect
+import traceback
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from irkit.errors import GraphError, InputError, ModelError, PassError
+
+if TYPE_CHECKING:
+    from irkit.merging import Grouping
+    from irkit.model import Model
+
+VIEWS = ("irkit", "onnx", "graphsurgeon", "onnx_ir", "networkx")
+"""What a pass may get the model as."""
+
+LABEL = "change"
+"""The rule that the journal names for changes that came from outside."""
+
+
+def run_on_view(
+    model: Model, view: str, call: Callable[[Any], Any], function: Callable[..., Any], group: Grouping
+) -> int:
+    """Let a user's function change the model as an object of another package, and bring over what it changed.
+
+    `call` calls the function. It returns the changed object, or None where it changed the one it got. Returns how many
+    places were changed. Raises `PassError` that tells the function's line that failed, or what is wrong with what it
+    gave back.
+    """
+    from irkit.merging import merge
+    from irkit.onnx.interop import LOANS
+
+    loan = LOANS[view](model)
+    try:
+        returned = call(loan.given)
+    except InputError:
+        raise
+    except Exception as error:
+        raise PassError(f"{line_of(error, function)}: {type(error).__name__}: {error}") from error
+    place = _definition(function)
+    try:
+        after = loan.read(loan.given if returned is None else returned)
+    except Exception as error:
+        what = error if isinstance(error, ModelError) else f"{type(error).__name__}: {error}"
+        raise PassError(f"{place}: what it gives back is no valid model: {what}") from error
+    try:
+        return merge(model, loan.before, after, group)
+    except GraphError as error:
+        raise PassError(f"{place}: {error}") from error
+
+
+def line_of(error: BaseException, function: Callable[..., Any]) -> str:
+    """`FILE:LINE` of the innermost line of the function's own file that an error came through."""
+    file = inspect.unwrap(function).__code__.co_filename
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+    return f"{file}:{lines[-1]}" if lines else _definition(function)
+
+
+def _definition(function: Callable[..., Any]) -> str:
+    code = inspect.unwrap(function).__code__
+    return f"{code.co_filename}:{code.co_firstlineno}"
