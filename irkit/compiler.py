@@ -90,16 +90,22 @@ class OptimizeResult:
         return not self.report.has_errors
 
 
-def lint(model: ModelOrPath, target: str | Target = "hailo8") -> Report:
+def lint(
+    model: ModelOrPath,
+    target: str | Target = "hailo8",
+    *,
+    rules: Sequence[str | os.PathLike[str]] = (),
+) -> Report:
     """What the target's compiler will refuse, or get wrong. The model is not changed.
 
     Args:
         model: a model or the path of one.
         target: such as `hailo8`, `hailo8@3.33`, or the path of a table of rules.
+        rules: files of facts of your own, laid over those of a target that is given by name.
 
     Raises `ModelError` or `TargetError` where one of them cannot be read.
     """
-    chip = _target(target)
+    chip = _target(target, rules)
     with _opened(model) as (opened, source):
         _check_outputs(opened)
         return run_rules(opened, chip, ALL_RULES, str(source or opened.graph.name))
@@ -116,6 +122,7 @@ def optimize(
     skip: Collection[str] = (),
     options: Sequence[str | Pass] = (),
     passes: Sequence[str | os.PathLike[str]] = (),
+    rules: Sequence[str | os.PathLike[str]] = (),
     verify: Verify = "ends",
     accept_drift: Collection[str] = (),
     trace: bool = False,
@@ -133,6 +140,7 @@ def optimize(
         skip: names of passes to leave out.
         options: passes of the target's with other options, as in `"align-channels{multiple=16}"`.
         passes: files or folders of your own passes; they run before `lower-opset`.
+        rules: files of facts of your own, laid over those of a target that is given by name.
         verify: prove `each` pass, each run of exact passes (`ends`), or nothing (`none`).
         accept_drift: names of passes whose drift is accepted.
         trace: keep every rewrite, with its nodes and values, in the result and in report.json.
@@ -143,7 +151,7 @@ def optimize(
     """
     from irkit.pipeline import run_pipeline
 
-    chip = _target(target)
+    chip = _target(target, rules)
     skip, accept_drift = ([names] if isinstance(names, str) else names for names in (skip, accept_drift))
     library = Library()
     for path in [passes] if isinstance(passes, (str, os.PathLike)) else passes:
@@ -276,8 +284,13 @@ def drift_finding(drift: Drift) -> Finding:
     )
 
 
-def _target(target: str | Target) -> Target:
-    return target if isinstance(target, Target) else load_target(target)
+def _target(target: str | Target, rules: Sequence[str | os.PathLike[str]]) -> Target:
+    overlays = [rules] if isinstance(rules, (str, os.PathLike)) else rules
+    if not isinstance(target, Target):
+        return load_target(target, overlays)
+    if overlays:
+        raise OptionError("a target that is loaded already has its facts: give `rules` to load_target instead")
+    return target
 
 
 def _check_outputs(model: Model) -> None:

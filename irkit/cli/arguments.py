@@ -46,6 +46,21 @@ def add_target(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_rules(parser: argparse._ActionsContainer) -> None:
+    """Files of facts laid over the target's."""
+    text = "a file of facts of your own, laid over the target's (may be given several times; the last one counts)"
+    parser.add_argument("--rules", action="append", default=[], type=Path, metavar="FILE", help=text)
+
+
+def target_of(options: argparse.Namespace) -> Target:
+    """The target of `--target`, with the files of the project's settings and of `--rules` laid over it."""
+    from irkit.config import find_settings
+    from irkit.target import load_target
+
+    overlays = dict.fromkeys([*find_settings(Path.cwd()).rules, *options.rules])
+    return load_target(options.target, overlays)
+
+
 def add_format(parser: argparse._ActionsContainer) -> None:
     """Text or JSON."""
     parser.add_argument("--format", choices=("text", "json"), default="text", help="of the result (default: text)")
@@ -73,7 +88,8 @@ def checked_model(path: Path) -> Path:
 
 def target_title(target: Target) -> str:
     """The target as the user reads it."""
-    return f"{target.name}, Dataflow Compiler {target.version}"
+    overlays = f", with {', '.join(path.name for path in target.overlays)}" if target.overlays else ""
+    return f"{target.name}, Dataflow Compiler {target.version}{overlays}"
 
 
 def names_of(texts: Iterable[str]) -> list[str]:

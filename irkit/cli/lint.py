@@ -17,6 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of this subcommand."""
     arguments.add_model(parser)
     arguments.add_target(parser)
+    arguments.add_rules(parser)
     arguments.add_format(parser)
 
 
@@ -24,9 +25,8 @@ def run(options: argparse.Namespace) -> int:
     """Lint, print the report, tell the next step."""
     path = arguments.checked_model(options.model)
     from irkit import compiler, render
-    from irkit.target import load_target
 
-    target = load_target(options.target)
+    target = arguments.target_of(options)
     report = compiler.lint(path, target)
     following = next_command(report, options)
     if options.format == "json":
@@ -42,6 +42,7 @@ def next_command(report: Report, options: argparse.Namespace) -> str:
     words = ["irkit", "optimize", str(options.model)]
     if options.target != "hailo8":
         words += ["--target", options.target]
+    words += [word for path in options.rules for word in ("--rules", str(path))]
     errors = [finding for finding in report.findings if finding.severity is Severity.ERROR]
     for flag, value in re.findall(r"(--(?:bind|shape)) ([^\s;]+)", " ".join(finding.advice for finding in errors)):
         if value not in words:

@@ -28,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of this subcommand."""
     arguments.add_model(parser)
     arguments.add_target(parser)
+    arguments.add_rules(parser)
     out = parser.add_argument_group("what is written")
     out.add_argument("-o", "--output", metavar="DIR", type=Path, help="the folder to make (default: ./MODEL-TARGET)")
     out.add_argument("--force", action="store_true", help="replace a folder that irkit wrote before")
@@ -86,9 +87,8 @@ def run(options: argparse.Namespace) -> int:
         raise OptionError("--only names no pass; see irkit passes")
     bind, shapes = arguments.bindings_of(options.bind), arguments.shapes_of(options.shape)
     from irkit import bundle
-    from irkit.target import load_target
 
-    target = load_target(options.target)
+    target = arguments.target_of(options)
     folder = options.output or bundle.default_folder(path, str(target))
     written = folder if options.output is not None or not options.why else None
     if written is not None:
