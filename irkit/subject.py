@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, TypeVar, cast
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from irkit import ops
 from irkit.errors import ModelError
@@ -16,6 +16,10 @@ from irkit.model import Function, Model
 from irkit.target import Target
 from irkit.tensor import Tensor
 from irkit.types import Shape, is_static
+
+if TYPE_CHECKING:
+    from irkit.hailo.calibration import CalibrationSet
+    from irkit.hailo.scripts import ScriptFile
 
 T = TypeVar("T")
 
@@ -46,11 +50,22 @@ class Subject:
         own_nodes: every node as the model has them, those of functions and nested graphs included.
         functions: the functions that the main graph calls.
         cannot_inline: calls left because the body cannot be written in the model's operator set, with the reason.
+        calibration: the calibration set that goes with the model, None where none was given.
+        scripts: model scripts, shell and Python files that are to compile it.
     """
 
-    def __init__(self, model: Model, target: Target) -> None:
+    def __init__(
+        self,
+        model: Model,
+        target: Target,
+        *,
+        calibration: CalibrationSet | None = None,
+        scripts: Sequence[ScriptFile] = (),
+    ) -> None:
         self.model = model
         self.target = target
+        self.calibration = calibration
+        self.scripts = tuple(scripts)
         self.own_nodes = tuple(model.walk())
         self.functions = tuple(called_functions(model, model.graph))
         self.cannot_inline: dict[Node, str] = {}
