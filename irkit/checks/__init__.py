@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from irkit.checks import model, operators, opsets, quantization, resources, shapes, weights
+from irkit.checks import (
+    attention,
+    axes,
+    hosted,
+    layers,
+    model,
+    operators,
+    opsets,
+    quantization,
+    resources,
+    shapes,
+    weights,
+)
 from irkit.linter import Rule, unique
 
+_FAMILIES = (attention, axes, hosted, layers, model, operators, opsets, quantization, resources, shapes, weights)
+
 ALL_RULES: tuple[Rule, ...] = unique(
-    item
-    for family in (model, operators, opsets, quantization, resources, shapes, weights)
-    for item in vars(family).values()
-    if isinstance(item, Rule)
+    item for family in _FAMILIES for item in vars(family).values() if isinstance(item, Rule)
 )

@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 
+from irkit.checks.cuts import advice_to_end_before
 from irkit.checks.judge import Verdict, unmet_needs, verdicts
 from irkit.checks.quantization import QUANTIZED
-from irkit.checks.telling import of_need, of_verdict
+from irkit.checks.telling import of_need, of_verdict, with_advice
 from irkit.diagnostics import Severity
 from irkit.ir import Node
 from irkit.linter import Found, Subject, rule
@@ -46,8 +47,8 @@ def unsupported_operator(subject: Subject) -> Iterator[Found]:
     Why: parsing stops at the first such node, or the compiler proposes to cut the graph before it.
     Fix: rewrite it with operators that are taken, or cut the graph there and run the rest on the host.
     """
-    for _, _, found in _found(subject, Status.UNSUPPORTED):
-        yield found
+    for node, _, found in _found(subject, Status.UNSUPPORTED):
+        yield with_advice(found, advice_to_end_before(subject, node))
 
 
 @rule("HAI102", "unknown-operator", Severity.WARNING)

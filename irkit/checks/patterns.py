@@ -10,6 +10,8 @@ from collections.abc import Iterator
 
 from irkit import ops
 from irkit.checks.conditions import worked_axes
+from irkit.checks.heads import head_nodes
+from irkit.checks.repeats import repeated_heads
 from irkit.identities import permutation
 from irkit.ir import Node, Value
 from irkit.linter import Subject
@@ -34,6 +36,8 @@ def memberships(subject: Subject) -> dict[Node, str]:
             found[erf] = name
     for root in subject.of("Sqrt"):
         found.update(dict.fromkeys(_layer_norm(subject, root), "layer-norm"))
+    found.update(dict.fromkeys(head_nodes(subject), "yolo-head"))
+    found.update(dict.fromkeys(subject.once(repeated_heads), "repeat-heads"))
     for norm in subject.of("ReduceL2"):
         if _divides_its_input(norm):
             found[norm] = "l2-normalize"

@@ -30,15 +30,16 @@ BATCH_ONLY = ["imu__ts17-bn-db", "lcnet_050__ts17-bn-db", "oddresnet_se__ts17-bn
 
 ERRORS = {
     "imu_trainmode__ts17-train": {("training-mode", "BatchNormalization")},
-    "crnn_ocr__ts17-bn": {("unsupported-operator", "LSTM")},
+    "crnn_ocr__ts17-bn": {("recurrent-layer", "LSTM")},
     "bert_tiny__ts13": {
-        ("unsupported-operator", "Gather"), ("unsupported-operator", "And"), ("constant-only-operator", "Where"),
+        ("embedding-lookup", "Gather"), ("batch-axis", "Gather"), ("unsupported-operator", "And"),
+        ("masking-by-where", "Where"),
     },
     "aecmos_2": {
-        ("unsupported-operator", "ReduceMax"), ("operator-need", "Slice"), ("dynamic-shape", ""), ("batch-size", ""),
+        ("reduction-form", "ReduceMax"), ("batch-axis", "Slice"), ("dynamic-shape", ""), ("batch-size", ""),
     },
-    "dnsmos_sig": {("unsupported-operator", "ReduceMax"), ("dynamic-shape", "")},
-    "ssdlite320__ts13-bn": set(),
+    "dnsmos_sig": {("reduction-form", "ReduceMax"), ("dynamic-shape", "")},
+    "ssdlite320__ts13-bn": {("detection-head", "Reshape")},
     "deit_tiny_patch16_224__dyn18-bn": set(),
     "wav2vec_conv__ts17": set(),
     "shufflenet_v2_x1_0__dyn18-bn": set(),
@@ -53,9 +54,9 @@ RULES = {
     "melspectrogram": "non-finite-weights",
     "gutenye_cls_op9": "opset-version",
     "gelu_exact__dyn20": "unknown-operator",
-    "bn_conv3d__dyn18-bn": "partial-operator",
-    "skl_logreg": "unknown-operator",
-    "loop_and_scan": "unsupported-operator",
+    "bn_conv3d__dyn18-bn": "three-dimensional-layer",
+    "skl_logreg": "foreign-operator",
+    "loop_and_scan": "control-flow",
 }
 """A rule that has something to say of a model."""
 
