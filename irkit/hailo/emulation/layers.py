@@ -7,6 +7,7 @@ grid before and after a Reshape or a max pool.
 
 from __future__ import annotations
 
+from collections.abc import Set
 from dataclasses import dataclass
 
 from irkit import ops
@@ -51,6 +52,21 @@ class Layer:
         """Whether it has a constant weight."""
         return self.node.op in WEIGHTED_OPS and weight_slot(self.node) is not None
 
+    def read_borders(self, borders: Set[str]) -> set[str]:
+        """The stored tensors it reads, seen through operators that only move numbers."""
+        made = {value for node in self.nodes for value in node.outputs}
+        pending = [value for node in self.nodes for value in node.reads() if value not in made]
+        found: set[str] = set()
+        seen: set[Value] = set()
+        while pending:
+            value = pending.pop()
+            if value.name in borders:
+                found.add(value.name)
+            elif value.producer is not None and value not in seen:
+                seen.add(value)
+                pending += value.producer.reads()
+        return found
+
 
 def find_layers(model: Model) -> list[Layer]:
     """The layers of the main graph that make float32 tensors, in order."""
@@ -93,7 +109,8 @@ def _absorbed(node: Node) -> tuple[tuple[Node, ...], Value]:
         border = _through(inside, border, _LINEAR, per_channel=True)
     if not _is_activation(node):
         border = _activation(inside, border)
-    return tuple(inside), _through(inside, border, _SCALING, per_channel=False)
+    border = _through(inside, border, _SCALING, per_channel=False)
+    return tuple(inside), border
 
 
 def _through(inside: list[Node], border: Value, chosen: frozenset[str], *, per_channel: bool) -> Value:

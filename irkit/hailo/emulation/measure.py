@@ -25,13 +25,16 @@ if TYPE_CHECKING:
 CALIBRATION_SAMPLES = 256
 """Ranges are taken from this many samples at most."""
 
+_ALL_NOISE = 1e6
 SILENT = 99.0
 """Decibels told for a layer that quantization does not change."""
 
 GRANULARITIES = ("one scale a layer", "one scale a channel")
 
-_WEAK = 20.0
-"""Below this many decibels a layer is offered 16 bits."""
+_NOISY_SHARE = 0.1
+_MOST_SUGGESTIONS = 5
+_FINE = 0.9995
+"""16 bits are offered to layers that add this share of all noise, unless outputs have this cosine anyway."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,8 @@ class LayerNoise:
     """What quantization did up to a layer.
 
     Attributes: `name` and `op` of its node; `border`, the tensor that is stored; `low` and `high`, its range;
-    `snr` in decibels: power of the float tensor over that of the difference, errors of layers before it included.
+    `snr` in decibels: power of the float tensor over that of the difference, errors of layers before it included;
+    `added`, how much larger noise over signal is behind the layer than in the worst of its inputs.
     """
 
     name: str
@@ -48,6 +52,7 @@ class LayerNoise:
     low: float
     high: float
     snr: float
+    added: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,14 @@ class Granularity:
     def weakest(self, count: int) -> list[LayerNoise]:
         """The layers with the lowest ratio of signal to noise."""
         return sorted(self.layers, key=lambda layer: layer.snr)[:count]
+
+    def noisy(self) -> list[str]:
+        """Names of the layers that add most of the noise; none where the outputs are fine."""
+        if all(output.cosine >= _FINE for output in self.outputs):
+            return []
+        total = sum(layer.added for layer in self.layers)
+        worst = sorted((layer for layer in self.layers if layer.name), key=lambda layer: -layer.added)
+        return [layer.name for layer in worst[:_MOST_SUGGESTIONS] if layer.added > _NOISY_SHARE * total]
 
 
 @dataclass(frozen=True)
@@ -84,12 +97,10 @@ class Emulation:
     engine: str
 
     def suggestions(self) -> list[str]:
-        """Lines for a model script: 16 bits for layers that come out weak however weights are scaled."""
-        weak = [
-            {layer.name for layer in run.layers if layer.snr < _WEAK and not math.isnan(layer.snr)} for run in self.runs
-        ]
-        names = [layer.name for layer in self.runs[0].layers if all(layer.name in names for names in weak)]
-        return [f"quantization_param({{{name}}}, precision_mode=a16_w16)" for name in names if name]
+        """Lines for a model script: 16 bits for layers that add much noise however weights are scaled."""
+        noisy = [run.noisy() for run in self.runs]
+        names = [name for name in noisy[0] if all(name in other for other in noisy)]
+        return [f"quantization_param({{{name}}}, precision_mode=a16_w16)" for name in names]
 
 
 def emulate(
@@ -154,6 +165,9 @@ class _Steps:
 def _check(model: Model, samples: Mapping[str, Array], labels: Array | None) -> int:
     """The number of samples."""
     fed = fed_inputs(model)
+    half = next((value for value in fed if value.dtype is not None and value.dtype.is_float), None)
+    if half is not None and half.dtype != DType.FLOAT32:
+        raise ModelError(f"only float32 models can be emulated; input `{half.name}` is {half.dtype}")
     names = {value.name for value in fed}
     if names != set(samples):
         raise OptionError(f"samples must be given for {sorted(names)}; found {sorted(samples)}")
@@ -186,12 +200,11 @@ def _ranges(
         feed = _feed(samples, index)
         results = {**session.run(feed), **feed}
         for name in watched:
-            array = results[name]
+            ends = float(results[name].min(initial=0)), float(results[name].max(initial=0))
+            if not all(map(math.isfinite, ends)):
+                raise ModelError(f"`{name}` is not finite on sample {index}, so that it has no range to quantize")
             low, high = found[name]
-            found[name] = min(low, float(array.min(initial=0))), max(high, float(array.max(initial=0)))
-    wrong = next((name for name, ends in found.items() if not all(map(math.isfinite, ends))), None)
-    if wrong is not None:
-        raise ModelError(f"`{wrong}` is not finite on these samples, so that it has no range to quantize")
+            found[name] = min(low, ends[0]), max(high, ends[1])
     return found
 
 
@@ -202,7 +215,8 @@ class _Meters:
         self._layers = layers
         self._names = emulated.names
         self.session = emulated.session
-        self._power = {layer.border.name: [0.0, 0.0] for layer in layers}
+        self._power = {name: [0.0, 0.0] for name in emulated.names}
+        self._read = {layer.border.name: layer.read_borders(set(self._power)) for layer in layers}
         floats = [value.name for value in model.graph.outputs if value.dtype == DType.FLOAT32]
         self._outputs = {name: OutputMeter(name) for name in floats}
 
@@ -219,11 +233,17 @@ class _Meters:
     def result(self, kind: str, ranges: Mapping[str, tuple[float, float]], accuracy: float | None) -> Granularity:
         noises = []
         for layer in self._layers:
-            signal, noise = self._power[layer.border.name]
-            snr = SILENT if not noise else 10 * math.log10(signal / noise) if signal else -SILENT
-            low, high = ranges[layer.border.name]
-            noises.append(LayerNoise(layer.name, layer.node.op, layer.border.name, low, high, min(snr, SILENT)))
+            name = layer.border.name
+            share = self._noise(name)
+            snr = -10 * math.log10(share) if share > 0 else SILENT
+            added = max(share - max(map(self._noise, self._read[name]), default=0.0), 0.0)
+            noises.append(LayerNoise(layer.name, layer.node.op, name, *ranges[name], min(snr, SILENT), added))
         return Granularity(kind, tuple(noises), tuple(meter.drift() for meter in self._outputs.values()), accuracy)
+
+    def _noise(self, name: str) -> float:
+        """Power of the noise over that of the signal."""
+        signal, noise = self._power[name]
+        return min(noise / signal, _ALL_NOISE) if signal else _ALL_NOISE * bool(noise)
 
     def output(self, results: Mapping[str, Array], name: str) -> Array:
         """An output as the emulation gives it, quantized where it is a border."""
@@ -239,7 +259,7 @@ def _run(
     for index in range(count):
         steps.step("comparing")
         feed = _feed(samples, index)
-        before = plain.run(feed)
+        before = {**plain.run(feed), **feed}
         name = _classes(before) if labels is not None else ""
         hits[0] += bool(name) and _is_hit(before[name], labels, index)
         for place, meter in enumerate(meters, 1):
