@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from irkit.channels.plan import Plan as Plan, plan_channels as plan_channels
     from irkit.compiler import OptimizeResult as OptimizeResult, lint as lint, optimize as optimize
     from irkit.diagnostics import Finding as Finding, Location as Location, Report as Report, Severity as Severity
+    from irkit.diffing import Change as Change, GraphDiff as GraphDiff, diff as diff
     from irkit.elementwise import Region as Region, is_elementwise as is_elementwise, regions as regions
     from irkit.errors import (
         GraphError as GraphError,
@@ -153,6 +154,7 @@ _MODULES = {
     "channels.plan": ["Plan", "plan_channels"],
     "compiler": ["OptimizeResult", "lint", "optimize"],
     "diagnostics": ["Finding", "Location", "Report", "Severity"],
+    "diffing": ["Change", "GraphDiff", "diff"],
     "elementwise": ["Region", "is_elementwise", "regions"],
     "errors": ["GraphError", "InputError", "IrkitError", "ModelError", "OptionError", "PassError"],
     "fold": ["can_evaluate", "data_slots", "evaluate", "is_exact"],
