@@ -21,6 +21,8 @@ from irkit.target import Target, load_target
 
 if TYPE_CHECKING:  # what a lint does not need is imported where it is used
     from irkit.drift import Drift
+    from irkit.hailo.calibration import CalibrationSet
+    from irkit.hailo.scripts import ScriptFile
     from irkit.history import History
     from irkit.pipeline import PipelineResult, Progress, Verify
     from irkit.tracing import Step
@@ -94,6 +96,8 @@ def lint(
     model: ModelOrPath,
     target: str | Target = "hailo8",
     *,
+    calib: str | os.PathLike[str] | None = None,
+    scripts: Sequence[str | os.PathLike[str]] = (),
     rules: Sequence[str | os.PathLike[str]] = (),
 ) -> Report:
     """What the target's compiler will refuse, or get wrong. The model is not changed.
@@ -101,14 +105,18 @@ def lint(
     Args:
         model: a model or the path of one.
         target: such as `hailo8`, `hailo8@3.33`, or the path of a table of rules.
+        calib: the calibration set that goes with the model: a .npy, an .npz, or a folder of arrays or images.
+        scripts: what is to compile it: model scripts (.alls), shell scripts, Python files. They are read, never run.
         rules: files of facts of your own, laid over those of a target that is given by name.
 
-    Raises `ModelError` or `TargetError` where one of them cannot be read.
+    Raises a subclass of `InputError` where one of them cannot be read.
     """
     chip = _target(target, rules)
+    calibration, held = _opened_set(calib), _read_scripts(scripts)
     with _opened(model) as (opened, source):
         _check_outputs(opened)
-        return run_rules(opened, chip, ALL_RULES, str(source or opened.graph.name))
+        name = str(source or opened.graph.name)
+        return run_rules(opened, chip, ALL_RULES, name, calibration=calibration, scripts=held)
 
 
 def optimize(
@@ -291,6 +299,23 @@ def _target(target: str | Target, rules: Sequence[str | os.PathLike[str]]) -> Ta
     if overlays:
         raise OptionError("a target that is loaded already has its facts: give `rules` to load_target instead")
     return target
+
+
+def _opened_set(path: str | os.PathLike[str] | None) -> CalibrationSet | None:
+    if path is None:
+        return None
+    from irkit.hailo.calibration import open_calibration
+
+    return open_calibration(path)
+
+
+def _read_scripts(paths: Sequence[str | os.PathLike[str]]) -> list[ScriptFile]:
+    paths = [paths] if isinstance(paths, (str, os.PathLike)) else paths
+    if not paths:
+        return []
+    from irkit.hailo.scripts import read_script
+
+    return [read_script(path) for path in paths]
 
 
 def _check_outputs(model: Model) -> None:

@@ -304,6 +304,10 @@ class Facts:
         input_ranks: ranks that an input of the graph may have. input_types: its element types.
         channel_multiple: channel counts are wished to be a multiple of this.
         single_context_parameters: no network with more weights than this is known to run without reloading weights.
+        calibration_count: with fewer calibration samples the compiler lowers its optimization level.
+        calibration_default: how many samples it uses where the model script does not say.
+        calibration_types: element types of a calibration set.
+        input_range_ratio: channels of an input whose ranges differ by more than this lose accuracy on one common scale.
     """
 
     opset: NumberFact | None = None
@@ -315,6 +319,10 @@ class Facts:
     input_types: TextsFact | None = None
     channel_multiple: NumberFact | None = None
     single_context_parameters: NumberFact | None = None
+    calibration_count: NumberFact | None = None
+    calibration_default: NumberFact | None = None
+    calibration_types: TextsFact | None = None
+    input_range_ratio: NumberFact | None = None
 
 
 @dataclass(frozen=True)
