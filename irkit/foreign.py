@@ -32,23 +32,34 @@ def run_on_view(
     from irkit.merging import merge
     from irkit.onnx.interop import LOANS
 
-    loan = LOANS[view](model)
+    place = _definition(function)
+    try:
+        loan = LOANS[view](model)
+    except Exception as error:
+        if isinstance(error, InputError) and not isinstance(error, ModelError):
+            raise
+        raise PassError(f"{place}: {view} cannot take this model: {_root(error)}") from error
     try:
         returned = call(loan.given)
     except InputError:
         raise
     except Exception as error:
         raise PassError(f"{line_of(error, function)}: {type(error).__name__}: {error}") from error
-    place = _definition(function)
     try:
         after = loan.read(loan.given if returned is None else returned)
     except Exception as error:
-        what = error if isinstance(error, ModelError) else f"{type(error).__name__}: {error}"
-        raise PassError(f"{place}: what it gives back is no valid model: {what}") from error
+        raise PassError(f"{place}: what it gives back is no valid model: {_root(error)}") from error
     try:
         return merge(model, loan.before, after, group)
     except GraphError as error:
         raise PassError(f"{place}: {error}") from error
+
+
+def _root(error: BaseException) -> str:
+    """What was said first: packages wrap each other's errors."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return str(error) if isinstance(error, ModelError) else f"{type(error).__name__}: {error}"
 
 
 def line_of(error: BaseException, function: Callable[..., Any]) -> str:

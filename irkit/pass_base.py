@@ -229,7 +229,7 @@ def define_pass(
 
 def _class_of(name: str, function: Callable[..., Any]) -> type[Pass]:
     """A class whose `run` calls the function, with a field for each keyword-only parameter."""
-    if not callable(function):
+    if not inspect.isfunction(function):
         raise OptionError(f"pass {name!r} is made of a class or a function; found {function!r}")
     parameters = list(inspect.signature(function).parameters.values())
     given = [item for item in parameters if item.kind in (item.POSITIONAL_ONLY, item.POSITIONAL_OR_KEYWORD)]
