@@ -1,16 +1,25 @@
 """Say what the compiler will refuse, before you have the compiler.
 
 Nothing is changed and nothing is run. What `irkit optimize` mends is marked [*]. Exits with 1 where a finding is an
-error.
+error, unless it is known (--baseline) or wanted (irkit.toml, or `irkit.ignore` in the metadata of a node).
 """
 
 from __future__ import annotations
 
 import argparse
 import re
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from irkit.cli import arguments, console
 from irkit.diagnostics import Report, Severity
+from irkit.errors import OptionError
+
+if TYPE_CHECKING:
+    from irkit.config import Settings
+    from irkit.target import Target
+
+FORMATS = ("text", "json", "sarif", "github")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,33 +27,108 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     arguments.add_model(parser)
     arguments.add_target(parser)
     arguments.add_rules(parser)
-    arguments.add_format(parser)
+    _add_other_inputs(parser.add_argument_group("what goes with the model"))
+    _add_selection(parser.add_argument_group("which findings"))
+    _add_output(parser.add_argument_group("what is shown"))
+
+
+def _add_other_inputs(group: argparse._ArgumentGroup) -> None:
+    text = "calibration set to look at: .npy, .npz, or a folder of arrays or images"
+    group.add_argument("--calib", type=Path, metavar="PATH", help=text)
+    text = "script that is to compile the model, to look at: .alls, .sh or .py; may be given several times"
+    group.add_argument("--script", action="append", default=[], type=Path, metavar="FILE", help=text)
+
+
+def _add_selection(group: argparse._ArgumentGroup) -> None:
+    text = "rules to run: codes, beginnings of codes, or names"
+    group.add_argument("--select", action="append", default=[], metavar="CODE,...", help=text)
+    group.add_argument("--ignore", action="append", default=[], metavar="CODE,...", help="rules not to run")
+    group.add_argument("--baseline", type=Path, metavar="FILE", help="leave out the findings that this file knows")
+    text = "write the findings of this model to the file of --baseline, or of the settings"
+    group.add_argument("--write-baseline", action="store_true", help=text)
+    group.add_argument("--exit-zero", action="store_true", help="exit with 0 although there are errors")
+
+
+def _add_output(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--format", choices=FORMATS, default="text", help="of the result (default: text)")
+    group.add_argument("--statistics", action="store_true", help="count the findings of each rule instead")
+    group.add_argument("-v", "--verbose", action="store_true", help="show notes, and every node of a finding")
 
 
 def run(options: argparse.Namespace) -> int:
     """Lint, print the report, tell the next step."""
     path = arguments.checked_model(options.model)
-    from irkit import compiler, render
+    settings = _settings(options)
+    from irkit import compiler
 
     target = arguments.target_of(options)
-    report = compiler.lint(path, target)
+    wishes = settings.changed(baseline=None) if options.write_baseline else settings
+    report = compiler.lint(path, target, calib=options.calib, scripts=options.script, settings=wishes)
+    if options.write_baseline:
+        return _write_baseline(report, settings)
+    _show(report, target, options)
+    return int(report.has_errors and not options.exit_zero)
+
+
+def _settings(options: argparse.Namespace) -> Settings:
+    """The project's settings, under the flags. Where flags select rules, the settings' `ignore` is not asked."""
+    settings = arguments.project_settings()
+    select, ignore = arguments.names_of(options.select), arguments.names_of(options.ignore)
+    if select:
+        settings = settings.changed(ignore=())
+    return settings.under(select=tuple(select), ignore=tuple(ignore), baseline=options.baseline)
+
+
+def _write_baseline(report: Report, settings: Settings) -> int:
+    from irkit.baseline import write_known
+
+    if settings.baseline is None:
+        raise OptionError("--write-baseline needs --baseline FILE, or `baseline` in irkit.toml")
+    count = write_known(report, settings.baseline)
+    console.result(f"written: {settings.baseline} knows {count} findings of {report.model}")
+    console.result(
+        f"next: {arguments.command_line('irkit', 'lint', report.model, '--baseline', str(settings.baseline))}"
+    )
+    return 0
+
+
+def _show(report: Report, target: Target, options: argparse.Namespace) -> None:
+    """Print the report in the format that was asked for."""
     following = next_command(report, options)
     if options.format == "json":
-        console.result_json({**report.to_json(), "verdict": render.lint_verdict(report), "next": following})
+        from irkit.verdict import verdict_of
+
+        console.result_json({**report.to_json(), **verdict_of(report).to_json(), "next": following})
+    elif options.format == "sarif":
+        from irkit.formats.sarif import sarif_log
+
+        console.result_json(sarif_log(report))
+    elif options.format == "github":
+        from irkit.formats.github import annotations
+
+        console.result("\n".join(annotations(report)))
     else:
-        console.result(render.lint_text(report, arguments.target_title(target), console.style()))
+        from irkit.formats.text import lint_text, statistics_text
+
+        title, style = arguments.target_title(target), console.style()
+        if options.statistics:
+            console.result(statistics_text(report, title, style))
+        else:
+            console.result(lint_text(report, title, style, verbose=options.verbose))
         console.result(f"next: {following}")
-    return int(report.has_errors)
 
 
 def next_command(report: Report, options: argparse.Namespace) -> str:
-    """What to type next: to optimize, with the flags that findings ask for."""
+    """What to type next: to optimize, with the flags that findings ask for; where that mends nothing, to read on."""
+    errors = [finding for finding in report.findings if finding.severity is Severity.ERROR]
+    advice = re.findall(r"(--(?:bind|shape)) ([^\s;]+)", " ".join(finding.advice for finding in errors))
+    if errors and not advice and not any(finding.fixable for finding in errors):
+        return arguments.command_line("irkit", "explain", errors[0].code)
     words = ["irkit", "optimize", str(options.model)]
-    if options.target != "hailo8":
+    if options.target:
         words += ["--target", options.target]
     words += [word for path in options.rules for word in ("--rules", str(path))]
-    errors = [finding for finding in report.findings if finding.severity is Severity.ERROR]
-    for flag, value in re.findall(r"(--(?:bind|shape)) ([^\s;]+)", " ".join(finding.advice for finding in errors)):
+    for flag, value in advice:
         if value not in words:
             words += [flag, value]
     return arguments.command_line(*words)
