@@ -7,6 +7,7 @@ from irkit.checks import (
     axes,
     hosted,
     layers,
+    layout,
     model,
     operators,
     opsets,
@@ -17,7 +18,20 @@ from irkit.checks import (
 )
 from irkit.linter import Rule, unique
 
-_FAMILIES = (attention, axes, hosted, layers, model, operators, opsets, quantization, resources, shapes, weights)
+_FAMILIES = (
+    attention,
+    axes,
+    hosted,
+    layers,
+    layout,
+    model,
+    operators,
+    opsets,
+    quantization,
+    resources,
+    shapes,
+    weights,
+)
 
 ALL_RULES: tuple[Rule, ...] = unique(
     item for family in _FAMILIES for item in vars(family).values() if isinstance(item, Rule)
