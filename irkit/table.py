@@ -304,6 +304,11 @@ class Facts:
         input_ranks: ranks that an input of the graph may have. input_types: its element types.
         channel_multiple: channel counts are wished to be a multiple of this.
         single_context_parameters: no network with more weights than this is known to run without reloading weights.
+        layer_outputs: no layer with more output features is known to be compiled.
+        concat_inputs: no Concat of more tensors is known to be compiled.
+        pool_area: over more pixels than this, official scripts split a global average.
+        activation_size: no tensor of more elements is known in a network that is compiled.
+        conv_kernels, conv_strides: sizes along one axis that are known of convolutions, patches not counted.
         calibration_count: with fewer calibration samples the compiler lowers its optimization level.
         calibration_default: how many samples it uses where the model script does not say.
         calibration_types: element types of a calibration set.
@@ -319,6 +324,12 @@ class Facts:
     input_types: TextsFact | None = None
     channel_multiple: NumberFact | None = None
     single_context_parameters: NumberFact | None = None
+    layer_outputs: NumberFact | None = None
+    concat_inputs: NumberFact | None = None
+    pool_area: NumberFact | None = None
+    activation_size: NumberFact | None = None
+    conv_kernels: NumbersFact | None = None
+    conv_strides: NumbersFact | None = None
     calibration_count: NumberFact | None = None
     calibration_default: NumberFact | None = None
     calibration_types: TextsFact | None = None
