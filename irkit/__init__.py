@@ -52,6 +52,7 @@ if TYPE_CHECKING:
         ModelError as ModelError,
         OptionError as OptionError,
         PassError as PassError,
+        UserPassError as UserPassError,
     )
     from irkit.fold import (
         can_evaluate as can_evaluate,
@@ -114,13 +115,11 @@ if TYPE_CHECKING:
     from irkit.pass_base import Context as Context, Effect as Effect, Pass as Pass, define_pass as define_pass
     from irkit.pattern import OpPattern as OpPattern, Pattern as Pattern, PatternOps as PatternOps
     from irkit.pipeline import run_passes as run_passes
+    from irkit.rewrite_rule import Refusal as Refusal, Rule as Rule, refuse as refuse, rule as rule
     from irkit.rewriter import (
-        Refusal as Refusal,
         RewritePass as RewritePass,
-        Rule as Rule,
         apply_rules as apply_rules,
         find as find,
-        refuse as refuse,
         rewrite as rewrite,
     )
     from irkit.structure import difference as difference, equal as equal, structural_hash as structural_hash
@@ -156,7 +155,7 @@ _MODULES = {
     "diagnostics": ["Finding", "Location", "Report", "Severity"],
     "diffing": ["Change", "GraphDiff", "diff"],
     "elementwise": ["Region", "is_elementwise", "regions"],
-    "errors": ["GraphError", "InputError", "IrkitError", "ModelError", "OptionError", "PassError"],
+    "errors": ["GraphError", "InputError", "IrkitError", "ModelError", "OptionError", "PassError", "UserPassError"],
     "fold": ["can_evaluate", "data_slots", "evaluate", "is_exact"],
     "folding": ["fold_shape_arithmetic", "replace_by_constants", "take_known_branches"],
     "history": ["Entry", "History"],
@@ -179,7 +178,8 @@ _MODULES = {
     "pass_base": ["Context", "Effect", "Pass", "define_pass"],
     "pattern": ["OpPattern", "Pattern", "PatternOps"],
     "pipeline": ["run_passes"],
-    "rewriter": ["Refusal", "RewritePass", "Rule", "apply_rules", "find", "refuse", "rewrite"],
+    "rewrite_rule": ["Refusal", "Rule", "refuse", "rule"],
+    "rewriter": ["RewritePass", "apply_rules", "find", "rewrite"],
     "structure": ["difference", "equal", "structural_hash"],
     "target": ["Target", "load_target", "target_names"],
     "tensor": ["SparseTensor", "Tensor"],

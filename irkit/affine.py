@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, cast
 from irkit import ops, source
 from irkit.builder import Builder
 from irkit.ir import Node, Value
-from irkit.rewriter import Refusal, refuse
+from irkit.rewrite_rule import Refusal, refuse
 from irkit.tensor import Tensor
 
 if TYPE_CHECKING:

@@ -13,7 +13,9 @@ from irkit import ops
 from irkit.attributes import Attr, AttrKind
 from irkit.errors import PassError
 from irkit.ir import Graph, Node, Value
+from irkit.signatures import fits_kind, signature, unknown_attribute, unknown_operator, wrong_count
 from irkit.tensor import Tensor
+from irkit.typed_ops import TypedBuilder, TypedMlBuilder
 from irkit.types import DType, TensorType
 
 if TYPE_CHECKING:
@@ -22,8 +24,6 @@ if TYPE_CHECKING:
 
 Operand: TypeAlias = "Value | Tensor | float | int | Any | None"
 """An input of a new node: a value, data that becomes a constant (a number of its neighbours' dtype), or None."""
-
-_LIST_OF = {AttrKind.FLOAT: AttrKind.FLOATS, AttrKind.INT: AttrKind.INTS, AttrKind.STRING: AttrKind.STRINGS}
 
 
 class BuildCall:
@@ -51,7 +51,20 @@ class BuildCall:
         return node.outputs[0] if _outputs == 1 else node.outputs
 
 
-class Builder:
+class DomainBuilder:
+    """The operators of one domain, to be called in a replacement."""
+
+    def __init__(self, builder: Builder, domain: str) -> None:
+        self._builder = builder
+        self._domain = domain
+
+    def __getattr__(self, name: str) -> BuildCall:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return BuildCall(self._builder, name, self._domain)
+
+
+class Builder(TypedBuilder):
     """The `op` of a replacement.
 
     Attributes:
@@ -60,28 +73,33 @@ class Builder:
         domains: domains of the nodes that the model does not import yet.
     """
 
-    def __init__(self, model: Model, graph: Graph, domain: str = "", *, parent: Builder | None = None) -> None:
+    def __init__(self, model: Model, graph: Graph) -> None:
         self._model = model
         self._graph = graph
-        self._domain = domain
         self._in_function = _root_of(graph) is not model.graph
-        self.nodes: list[Node] = parent.nodes if parent is not None else []
-        self.constants: dict[Value, str] = parent.constants if parent is not None else {}
-        self.domains: set[str] = parent.domains if parent is not None else set()
+        self.nodes: list[Node] = []
+        self.constants: dict[Value, str] = {}
+        self.domains: set[str] = set()
 
-    def __getattr__(self, name: str) -> BuildCall:
-        if name.startswith("_"):
-            raise AttributeError(name)
-        return BuildCall(self, name, self._domain)
+    if not TYPE_CHECKING:  # irkit/typed_ops.pyi declares the operators
+
+        def __getattr__(self, name: str) -> BuildCall:
+            if name.startswith("_"):
+                raise AttributeError(name)
+            return BuildCall(self, name, "")
 
     @property
     def opset(self) -> int:
         """Version of ONNX's own operator set that the new nodes are written in."""
         return ops.opset_imports(self._graph).get("", 1)
 
-    def domain(self, domain: str) -> Builder:
+    @overload
+    def domain(self, domain: Literal["ai.onnx.ml"]) -> TypedMlBuilder: ...  # type: ignore[overload-overlap]
+    @overload
+    def domain(self, domain: str) -> DomainBuilder: ...
+    def domain(self, domain: str) -> Any:
         """Operators of another domain: `op.domain("com.microsoft").Gelu(x)`."""
-        return Builder(self._model, self._graph, domain, parent=self)
+        return DomainBuilder(self, domain)
 
     def node(self, op: str, *inputs: Operand, like: Node, **attrs: Any) -> Value:
         """A node with the name, domain and attributes of another one, but for those given (None leaves one out)."""
@@ -106,24 +124,43 @@ class Builder:
     def _make(
         self, op: str, domain: str, inputs: Sequence[Operand], attrs: Mapping[str, Any], outputs: int, name: str
     ) -> Node:
-        version = ops.opset_imports(self._graph).get(domain)
-        if version is None:
-            self.domains.add(domain)
-        schema = ops.schema(op, domain, version) if version is not None else None
-        if schema is None and not domain:
-            raise PassError(f"ONNX has no operator {op} in opset {version}")
+        schema = self._schema(op, domain)
         given = {key: item for key, item in attrs.items() if item is not None}
         if schema is not None:
             _check_counts(schema, len(inputs), outputs)
             given = {key: _typed(schema, key, item) for key, item in given.items()}
-            missing = [key for key, item in schema.attributes.items() if item.required and key not in given]
-            if missing:
-                raise PassError(f"{op} needs the attribute {missing[0]!r}")
         dtype = next((value.dtype for value in inputs if isinstance(value, Value) and value.dtype), None)
         values = [self._operand(op, item, dtype) for item in inputs]
         node = Node(op, values, given, outputs, domain=domain, name=name)
+        if schema is not None:
+            from irkit.opsets.signature import problems  # imports onnx
+
+            if problem := next(problems(node, schema), ""):
+                raise PassError(f"{op}: {problem}")
         self.nodes.append(node)
         return node
+
+    def _schema(self, op: str, domain: str) -> OpSchema | None:
+        """The operator as the model's operator sets have it; None in a domain that is not known.
+
+        Raises `PassError` for an operator that the domain does not have, or not in that version.
+        """
+        version = ops.opset_imports(self._graph).get(domain)
+        if version is None:
+            self.domains.add(domain)
+            version = ops.newest_version(domain)
+        if not version:
+            return None
+        schema = ops.schema(op, domain, version)
+        if schema is not None and not schema.deprecated:
+            return schema
+        found = signature(op, domain)
+        if found is not None and (found.since > version or found.until):
+            span = f"from opset {found.since} on" if found.since > version else f"up to opset {found.until}"
+            raise PassError(f"{domain or 'ONNX'} has {op} {span}; this model is in opset {version}")
+        if reason := unknown_operator(op, domain):
+            raise PassError(reason)
+        return None
 
     def _operand(self, op: str, item: Operand, dtype: DType | None) -> Value | None:
         if item is None or isinstance(item, Value):
@@ -153,35 +190,38 @@ def _tensor(data: Any, dtype: DType | None) -> Tensor:
 
 
 def _check_counts(schema: OpSchema, inputs: int, outputs: int) -> None:
-    for what, count, least, most in (
-        ("inputs", inputs, schema.min_inputs, schema.max_inputs),
-        ("outputs", outputs, schema.min_outputs, schema.max_outputs),
-    ):
-        if not least <= count <= most:
-            bounds = f"{least}" if least == most else f"{least} to {most}"
-            raise PassError(f"{schema.op} takes {bounds} {what}; found {count}")
+    reason = wrong_count(schema.op, "inputs", schema.min_inputs, schema.max_inputs, inputs)
+    reason = reason or wrong_count(schema.op, "outputs", schema.min_outputs, schema.max_outputs, outputs)
+    if reason:
+        raise PassError(reason)
 
 
 def _typed(schema: OpSchema, name: str, item: Any) -> Attr:
     """The attribute in the kind its schema wants. Raises `PassError` where it is another or there is none such."""
     known = schema.attributes.get(name)
     if known is None:
-        valid = ", ".join(sorted(schema.attributes)) or "none"
-        raise PassError(f"{schema.op} has no attribute {name!r} (opset {schema.since_version}); it has: {valid}")
-    attr = item if isinstance(item, Attr) else _converted(known.kind, name, item)
-    if attr.ref == "" and attr.kind != known.kind:
-        raise PassError(f"{schema.op}: attribute {name!r} is of kind {known.kind.name.lower()}; found {attr.value!r}")
-    return attr
+        raise PassError(unknown_attribute(schema.op, name, schema.attributes, f" (opset {schema.since_version})"))
+    if isinstance(item, Attr):
+        fits = item.ref or item.kind == known.kind
+    else:
+        item = item.tolist() if hasattr(item, "tolist") and known.kind != AttrKind.TENSOR else item
+        fits = fits_kind(known.kind, item)
+    if not fits:
+        found = item.value if isinstance(item, Attr) else item
+        raise PassError(f"{schema.op}: attribute {name!r} is of kind {known.kind.name.lower()}; found {found!r}")
+    return item if isinstance(item, Attr) else _converted(known.kind, name, item)
 
 
 def _converted(kind: AttrKind, name: str, item: Any) -> Attr:
-    if kind == AttrKind.FLOAT and isinstance(item, int):
-        return Attr(name, float(item))
-    if kind in _LIST_OF.values() and isinstance(item, (list, tuple)):
-        if kind == AttrKind.FLOATS:
-            item = [float(number) for number in item]
-        return Attr(name, tuple(item), kind if not item else None)
+    if kind == AttrKind.INT:
+        item = int(item)
+    elif kind == AttrKind.FLOAT:
+        item = float(item)
+    elif kind == AttrKind.FLOATS:
+        item = [float(number) for number in item]
+    elif kind == AttrKind.TENSOR and not isinstance(item, Tensor):
+        item = _tensor(item, None)
     try:
-        return Attr(name, item)
+        return Attr(name, item, kind)
     except TypeError as error:
         raise PassError(str(error)) from None

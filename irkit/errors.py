@@ -13,6 +13,7 @@
     │   └── InvariantError      a graph that is broken already, found by the verifier
     ├── ExecutionError          a model that cannot be run here, so that nothing can be proven by numbers
     └── PassError               a pass that failed
+        └── UserPassError       the same for a pass that is not irkit's own; an InputError too
 
 Every message says what is wrong, where, and what to do.
 """
@@ -71,4 +72,12 @@ class ExecutionError(IrkitError):
 
 
 class PassError(IrkitError):
-    """A pass failed; the message names the pass."""
+    """A pass failed; the message names the pass. `place`: FILE:LINE of its author's code, where known, else ""."""
+
+    def __init__(self, message: str, *, place: str = "") -> None:
+        super().__init__(message)
+        self.place = place
+
+
+class UserPassError(PassError, InputError):
+    """A pass that is not irkit's own has a mistake; the message names the pass, its file and line, and the node."""

@@ -113,6 +113,10 @@ class Inference:
         """Where types do not fit together."""
         return [problem for node, found in self._problems.items() if node.graph is not None for problem in found]
 
+    def problems_of(self, node: Node) -> Sequence[Problem]:
+        """Where the types of one node do not fit together."""
+        return self._problems.get(node, ())
+
     # Keeping up to date
 
     def run(self) -> None:

@@ -46,6 +46,13 @@ def is_known(op: str, domain: str) -> bool:
     return schema(op, domain, _ANY_VERSION) is not None
 
 
+def newest_version(domain: str) -> int:
+    """The newest version of a domain's operator set that the installed onnx knows; 0 where it knows none."""
+    from irkit.onnx.schema import latest_version
+
+    return latest_version(domain)
+
+
 def opset_imports(graph: Graph) -> Mapping[str, int]:
     """The operator sets that nodes of the graph are written in: its model's or its function's; none without a model."""
     root = graph

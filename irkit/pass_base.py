@@ -29,6 +29,7 @@ from irkit.foreign import LABEL, VIEWS, run_on_view
 if TYPE_CHECKING:
     from typing_extensions import dataclass_transform
 
+    from irkit.infer import Inference
     from irkit.ir import Node
     from irkit.merging import Region
     from irkit.model import Model
@@ -66,6 +67,7 @@ class Context:
             compare them: value name -> dimension -> new index of each old one. A value given an empty mapping changed
             its shape in another way, and is not compared.
         pass_name: the pass that runs.
+        inference: types and known values of the model, where the run keeps them.
         update_types: call it to bring the types of values up to date after edits; the pipeline does so between passes.
     """
 
@@ -77,6 +79,7 @@ class Context:
     refusals: dict[str, list[str]] = field(default_factory=dict)
     moved: dict[str, Mapping[int, Sequence[int]]] = field(default_factory=dict)
     pass_name: str = ""
+    inference: Inference | None = None
     update_types: Callable[[], None] = lambda: None
 
     def note(self, text: str) -> None:
@@ -126,6 +129,11 @@ class Pass:
     def run(self, model: Model, context: Context) -> None:
         """Transform the model in place, by edits of the IR only."""
         raise NotImplementedError(f"pass {self.name!r} has no run method")
+
+    def place(self, rule: str = "") -> str:  # noqa: ARG002  # passes made of rules tell them apart
+        """`FILE:LINE` where what it does is written; "" where that is not known."""
+        code = getattr(inspect.unwrap(type(self).run), "__code__", None)
+        return f"{code.co_filename}:{code.co_firstlineno}" if code is not None else ""
 
     def repeated(self) -> Pass:
         """The pass as it runs when passes go round again: itself, unless an option was a wish that is met by now."""

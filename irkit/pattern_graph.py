@@ -20,6 +20,7 @@ class PatternGraph:
         roots: the outputs that a rewrite replaces; matching starts at the first.
         root_ops: (domain, operator) the first root may be; None for any.
         feeders: for each operator that must make an input of the first root, the (domain, operator) it may be.
+        beneath: the same for the inputs of those.
         captures: names of values, nodes and attributes that a match binds.
         depth: how many nodes lie on the longest path through it.
         repeated: what is captured, and which nodes stand, only in the pattern for each input of an `op.rest`.
@@ -28,6 +29,7 @@ class PatternGraph:
     roots: tuple[Pattern, ...]
     root_ops: frozenset[tuple[str, str]] | None
     feeders: tuple[frozenset[tuple[str, str]], ...]
+    beneath: tuple[frozenset[tuple[str, str]], ...]
     captures: frozenset[str]
     depth: int
     repeated: Mapping[Rest, frozenset[str | NodePattern]]
@@ -50,7 +52,9 @@ def trace(function: Callable[..., Any]) -> PatternGraph:
     _check_captures(where, roots, items)
     depth = max(map(_depth, roots))
     repeated = {item: _only_within(item, roots) for item in items if isinstance(item, Rest) and item.each is not None}
-    return PatternGraph(roots, _root_ops(roots[0]), _feeders(roots[0]), frozenset(captured), depth, repeated)
+    beneath = tuple(dict.fromkeys(keys for item in parts(roots[0]) for keys in _feeders(item)))
+    feeders = tuple(dict.fromkeys(_feeders(roots[0])))
+    return PatternGraph(roots, _root_ops(roots[0]), feeders, beneath, frozenset(captured), depth, repeated)
 
 
 def _check_root(where: str, root: Any) -> None:

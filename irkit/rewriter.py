@@ -12,9 +12,6 @@ as the journal tells them, are looked at again. What must hold of every rewrite 
 
 from __future__ import annotations
 
-import inspect
-import re
-import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -22,13 +19,20 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from typing_extensions import dataclass_transform
 
+from irkit import ops
 from irkit.builder import Builder
-from irkit.errors import InputError, PassError
+from irkit.errors import PassError
+from irkit.faults import fault, line_of
 from irkit.ir import Node, Value
 from irkit.matcher import Match, Matcher
 from irkit.pass_base import Context, Effect, Pass, define_pass
+from irkit.pattern_graph import trace
+from irkit.rewrite_rule import Refusal, Rule, refuse
+from irkit.rule_index import RuleIndex
+from irkit.shapes.recorded import fits
 from irkit.splice import blocked, splice
-from irkit.pattern_graph import PatternGraph, trace
+from irkit.types import TensorType, ValueType
+from irkit.when import When, not_for
 
 if TYPE_CHECKING:
     from irkit.journal import Edit
@@ -37,117 +41,6 @@ if TYPE_CHECKING:
 _REWRITES_PER_NODE = 10
 _SPARE_REWRITES = 1000
 _FEW_READERS = 8
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """A rule's answer that it leaves a place alone, and why."""
-
-    reason: str
-
-
-def refuse(reason: str) -> Refusal:
-    """What a rule returns from `check` or `replace` to leave the place as it is; users are shown the reason."""
-    return Refusal(reason)
-
-
-class Rule:
-    """A rewrite rule: subclasses define `pattern`, `replace` and, where they want, `check`.
-
-        class DropDoubleNeg(irkit.Rule):
-            def pattern(self, op, x): return op.Neg(op.Neg(x))
-            def check(self, x): ...             # None, or irkit.refuse("why not")
-            def replace(self, op, x): return x
-
-    `pattern` describes with `irkit.PatternOps`; `replace` builds with `irkit.Builder` and returns one value for each
-    output of the pattern, or a refusal. Both functions ask for captures by name, and may ask for `match`, `model` and
-    `context`. A rule that no pattern can express sets `root_ops` and overrides `match`.
-
-    Attributes: `options` is the pass the rule belongs to, where it has one; `model` and `context` are those of the run.
-    """
-
-    name: ClassVar[str] = ""
-    """Kebab-case name; made of the class's name where not given."""
-    root_ops: frozenset[tuple[str, str]] | None = None
-    """(domain, operator) of the nodes a match may be rooted at; None for any. Patterns set it themselves."""
-    feeders: tuple[frozenset[tuple[str, str]], ...] = ()
-    """What some input of a root must be made by, for each operator over it in the pattern."""
-    reach: int = 1
-    """How many nodes below an edit a root may lie that now matches. Patterns set it themselves."""
-
-    def __init__(self, options: Any = None) -> None:
-        self.options = options
-        self.model: Model
-        self.context: Context
-        self._matcher: Matcher | None = None
-        self._asked: dict[str, list[str]] = {}
-
-    @property
-    def label(self) -> str:
-        """Its name in messages and in the journal."""
-        return self.name or re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", type(self).__name__.strip("_")).lower()
-
-    def function(self, name: str) -> Callable[..., Any] | None:
-        """Its `pattern`, `check` or `replace`."""
-        found: Callable[..., Any] | None = getattr(self, name, None)
-        return found
-
-    def graph(self) -> PatternGraph:
-        """Its pattern. Raises `PassError` where it has none or a wrong one."""
-        function = self.function("pattern")
-        if function is None:
-            raise PassError(f"rule {self.label!r} has no method `pattern`")
-        return trace(function)
-
-    def start(self, model: Model, context: Context) -> None:
-        """Make ready for a run. Raises `PassError` where the rule's functions do not fit each other."""
-        self.model, self.context = model, context
-        captures: frozenset[str] | None = None
-        if type(self).match is Rule.match:
-            graph = self.graph()
-            self._matcher = Matcher(graph)
-            self.root_ops, self.feeders = graph.root_ops, graph.feeders
-            self.reach, captures = graph.depth, graph.captures
-        if self.function("replace") is None:
-            raise PassError(f"rule {self.label!r} has no method `replace`")
-        for name in ("check", "replace"):
-            function = self.function(name)
-            self._asked[name] = list(inspect.signature(function).parameters) if function is not None else []
-            for asked in self._asked[name]:
-                if captures is not None and asked not in captures | {"op", "match", "model", "context"}:
-                    known = ", ".join(sorted(captures)) or "nothing"
-                    raise PassError(f"rule {self.label!r}: {name} asks for {asked!r}, but the pattern captures {known}")
-
-    def match(self, root: Node) -> Match | None:
-        """The match rooted at a node, or None."""
-        assert self._matcher is not None
-        return self._matcher.match(root)
-
-    def explain(self, node: Node) -> str:
-        """Why a rule with a `match` of its own takes no match around a node; "" where it has nothing to say of it."""
-        return ""
-
-    def ask(self, name: str, match: Match, op: Builder | None = None) -> Any:
-        """Call `check` or `replace` with the captures it asks for. Raises `PassError` that tells its line."""
-        function = self.function(name)
-        if function is None:
-            return None
-        own = {"op": op, "match": match, "model": self.model, "context": self.context}
-        arguments = {key: own[key] if key in own else match[key] for key in self._asked[name]}
-        try:
-            return function(**arguments)
-        except InputError:
-            raise
-        except Exception as error:
-            raise PassError(f"{error}{_place_in(function, error)}") from error
-
-
-def _place_in(function: Callable[..., Any], error: Exception) -> str:
-    """The line of the rule's own file that the error came from."""
-    file = inspect.unwrap(function).__code__.co_filename
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
-    kind = "" if isinstance(error, PassError) else f", {type(error).__name__}"
-    return f" ({file}, line {lines[-1]}{kind})" if lines else kind
 
 
 Rules: TypeAlias = "Sequence[type[Rule] | Rule]"
@@ -164,7 +57,13 @@ class RewritePass(Pass):
 
     def made_rules(self) -> list[Rule]:
         """The rules, each knowing this pass as its options."""
-        return [rule(self) if isinstance(rule, type) else rule for rule in self.rules]
+        return [rule(self) if isinstance(rule, type) else rule.belonging_to(self) for rule in self.rules]
+
+    def place(self, rule: str = "") -> str:
+        """`FILE:LINE` of the replacement of that rule, or of the first one."""
+        made = self.made_rules()
+        chosen = next((item for item in made if item.label == rule), made[0] if made else None)
+        return line_of(chosen.function("replace")) if chosen is not None else ""
 
 
 class _OnePattern(RewritePass):
@@ -185,7 +84,7 @@ class _OwnRule(Rule):
 
 
 @dataclass_transform(frozen_default=True)
-def rewrite(name: str, *, effect: str | Effect = Effect.EXACT) -> Callable[[type[Any]], type[Any]]:
+def rewrite(name: str, *, effect: str | Effect = Effect.EXACT, when: When = "") -> Callable[[type[Any]], type[Any]]:
     """Make a class with `pattern` and `replace` (and `check`) methods a pass of this one rule; see `Rule`.
 
     Fields of the class are the options of the pass. Where the class derives from `irkit.RewritePass`, as it need not,
@@ -196,7 +95,7 @@ def rewrite(name: str, *, effect: str | Effect = Effect.EXACT) -> Callable[[type
         body = {"__module__": cls.__module__, "__qualname__": cls.__qualname__, "__doc__": cls.__doc__}
         fields = dataclass(frozen=True)(cls)
         combined: type[_OnePattern] = type(cls.__name__, (fields, _OnePattern), body)
-        made = define_pass(name, effect=effect)(combined)
+        made = define_pass(name, effect=effect, when=when)(combined)
         for method in ("pattern", "replace"):
             if not callable(getattr(made, method, None)):
                 raise PassError(f"pass {name!r} has no method `{method}`")
@@ -220,18 +119,18 @@ class Rewriter:
         self._model = model
         self._context = context
         self._rules = [rule() if isinstance(rule, type) else rule for rule in rules]
-        self._by_op: dict[tuple[str, str], list[Rule]] = {}
         self._queue: deque[Node] = deque()
         self._queued: set[Node] = set()
         self._edits: list[Edit] = []
-        self._last: deque[str] = deque(maxlen=3)
+        self._last: deque[tuple[Rule, str]] = deque(maxlen=3)
+        self._index = RuleIndex([])
         self.attempts = 0
         self.applied = 0
 
     def run(self) -> int:
         """Apply the rules until none matches; returns how many rewrites."""
-        for rule in self._rules:
-            rule.start(self._model, self._context)
+        self._rules = [rule for rule in self._rules if self._start(rule)]
+        self._index = RuleIndex(self._rules)
         reach = max((rule.reach for rule in self._rules), default=0)
         for node in self._model.graph.walk():
             self._enqueue(node)
@@ -240,58 +139,71 @@ class Rewriter:
             while self._queue:
                 node = self._queue.popleft()
                 self._queued.discard(node)
-                if node.graph is not None and any(self._try(rule, node) for rule in self._fitting(node)):
+                if node.graph is not None and any(self._try(rule, node) for rule in self._index.fitting(node)):
                     self.applied += 1
                     if self.applied > limit:
-                        raise PassError(f"pass {self._context.pass_name!r} does not end: {', '.join(self._last)}, ...")
+                        raise self._endless()
                     self._enqueue_near(reach)
                 self._edits.clear()
         return self.applied
 
-    def _rules_for(self, node: Node) -> list[Rule]:
-        key = (node.domain, node.op)
-        rules = self._by_op.get(key)
-        if rules is None:
-            rules = [rule for rule in self._rules if rule.root_ops is None or key in rule.root_ops]
-            self._by_op[key] = rules
-        return rules
-
-    def _fitting(self, node: Node) -> Iterator[Rule]:
-        """The rules for that node, without those it is plain that they do not match."""
-        rules = self._rules_for(node)
-        makers = [value.producer for value in node.inputs if value is not None and value.producer is not None]
-        found = {(maker.domain, maker.op) for maker in makers}
-        for rule in rules:
-            for feeder in rule.feeders:
-                if feeder.isdisjoint(found):
-                    break
+    def _start(self, rule: Rule) -> bool:
+        """Make a rule ready; whether it is for the target at all."""
+        try:
+            reason = not_for(rule, self._context.target)
+            if reason:
+                self._context.note(f"rule {rule.label} is left out: {reason}")
             else:
-                yield rule
+                rule.start(self._model, self._context)
+            return not reason
+        except PassError as error:
+            raise self._fault(error.place, f"rule {rule.label!r}: {error}") from error
+
+    def _fault(self, place: str, what: str) -> PassError:
+        return PassError(fault(self._context.pass_name, place, what), place=place)
+
+    def _endless(self) -> PassError:
+        rule = self._last[-1][0]
+        steps = ", ".join(f"rule {rule.label!r} at {place!r}" for rule, place in self._last)
+        what = f"it does not end: {steps}, ...; what a rule makes must not match again"
+        return self._fault(line_of(rule.function("replace")), what)
 
     def _enqueue(self, node: Node) -> None:
-        if node not in self._queued and self._rules_for(node):
+        if node not in self._queued and self._index.has_rules(node):
             self._queued.add(node)
             self._queue.append(node)
 
     def _try(self, rule: Rule, node: Node) -> bool:
         """Apply a rule at a node, where it matches and nothing stands in its way."""
         self.attempts += 1
-        match = rule.match(node)
-        if match is None or node.graph is None or node.graph.model is not self._model:
-            return False
-        names = {item.name or item.output.name: item for item in match.nodes}
-        place = node.name or node.output.name
         try:
-            answer = refuse(reason) if (reason := blocked(match, self._context.protected)) else rule.ask("check", match)
-            if answer is None:
-                with self._context.rewriting(self._model, rule.label, place) as allowed:
-                    answer = self._replace(rule, match) if allowed else refuse("this rewrite was proven wrong")
+            match = rule.match_at(node)
+            if match is None or node.graph is None or node.graph.model is not self._model:
+                if rule.gave_up:
+                    self._context.refuse(rule.label, _place(node), "the search for a match took too long")
+                return False
+            return self._apply(rule, match)
         except PassError as error:
-            raise PassError(f"pass {self._context.pass_name!r}, rule {rule.label!r} at {node!r}: {error}") from error
-        if isinstance(answer, Refusal):
+            place = error.place or line_of(rule.function("replace"))
+            raise self._fault(place, f"rule {rule.label!r} at {node!r}: {error}") from error
+
+    def _apply(self, rule: Rule, match: Match) -> bool:
+        """Replace a match, unless something stands in the way."""
+        names = {item.name or item.output.name: item for item in match.nodes}
+        place = _place(match.root)
+        answer = refuse(reason) if (reason := blocked(match, self._context.protected)) else rule.ask("check", match)
+        if answer is not None and not isinstance(answer, Refusal):
+            raise PassError(
+                f"`check` returned {answer!r}; it returns None, or irkit.refuse(reason)",
+                place=line_of(rule.function("check")),
+            )
+        if answer is None:
+            with self._context.rewriting(self._model, rule.label, place) as allowed:
+                answer = self._replace(rule, match) if allowed else refuse("this rewrite was proven wrong")
+        if answer is not None:
             self._context.refuse(rule.label, place, answer.reason)
             return False
-        self._last.append(f"rule {rule.label!r} at {place!r}")
+        self._last.append((rule, place))
         for name, gone in names.items():
             if gone.graph is None:
                 self._context.refusals.pop(name, None)
@@ -308,9 +220,9 @@ class Rewriter:
                 results = _results(match, answer)
                 kept = _lost(match, results, builder) & self._context.protected
                 if not kept:
+                    before = self._types(match.outputs)
                     splice(self._model, match, results, builder)
-                    if len(builder.nodes) > 1:
-                        self._context.update_types()
+                    self._check_types(before, results, builder)
                     return None
                 answer = refuse(f"the value {min(kept)!r} is kept by the declared cut")
         except Exception:
@@ -318,6 +230,30 @@ class Rewriter:
             raise
         self._model.journal.undo_to(mark)
         return answer
+
+    def _types(self, values: Sequence[Value]) -> list[tuple[str, ValueType | None]]:
+        """Names and inferred types; no type for what nobody can infer."""
+        inference = self._context.inference
+        if inference is None:
+            return []
+        return [(value.name, inference.type_of(value) if _is_inferred(value) else None) for value in values]
+
+    def _check_types(
+        self, before: Sequence[tuple[str, ValueType | None]], results: Sequence[Value], builder: Builder
+    ) -> None:
+        """Infer what is new. Raises `PassError` where it does not fit together, or is not what it replaces."""
+        inference = self._context.inference
+        if inference is None:
+            return
+        inference.update()
+        for node in builder.nodes:
+            for problem in inference.problems_of(node):
+                if not problem.declared:
+                    raise PassError(f"the new {node!r} is wrong: {problem.message}")
+        for (name, old), value in zip(before, results, strict=True):
+            new = inference.type_of(value)
+            if isinstance(old, TensorType) and isinstance(new, TensorType) and not fits(old, new):
+                raise PassError(f"the replacement of {name!r} is {new}, but {name!r} is {old}")
 
     def _enqueue_near(self, reach: int) -> None:
         """Queue what the last edits may have changed the match of: nodes up to `reach` below them."""
@@ -331,6 +267,16 @@ class Rewriter:
                 below = (user for node in layer if node.graph is not None for user in node.successors)
                 layer = {node: None for node in below if node not in seen}
                 seen.update(layer)
+
+
+def _place(node: Node) -> str:
+    """What a node is known by in the journal and in messages."""
+    return node.name or node.output.name
+
+
+def _is_inferred(value: Value) -> bool:
+    """Whether the type of a value follows from its operator, so that it is more than what the file says."""
+    return value.producer is not None and ops.schema_of(value.producer) is not None
 
 
 def _near(edit: Edit) -> Iterator[Node]:

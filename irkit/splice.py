@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from irkit import edits
+from irkit import edits, ops
 from irkit.builder import Builder
 from irkit.errors import PassError
 from irkit.ir import Graph, Node, Value
@@ -46,7 +46,8 @@ def splice(model: Model, match: Match, results: Sequence[Value], builder: Builde
     read = {value for node in builder.nodes for value in node.inputs if value is not None} | set(results)
     anchor = _anchor(match, read, graph)
     if builder.domains:
-        model.set_field("opset_imports", {**dict.fromkeys(sorted(builder.domains), 1), **model.opset_imports})
+        versions = {domain: ops.newest_version(domain) or 1 for domain in sorted(builder.domains)}
+        model.set_field("opset_imports", {**versions, **model.opset_imports})
     for value, name in builder.constants.items():
         if value in read:
             value._name = graph.fresh_name(name)

@@ -195,11 +195,12 @@ def signature(item: Operator, operand: str, own: list[str], result: str, other: 
     parameters = ["self"]
     taken = {"self", *item.attrs}
     fixed = item.inputs[:-1] if item.variadic else item.inputs
+    least = item.least if result.endswith(("Value", "Value, ...]")) else 1  # in a pattern, op.rest stands for several
     for index, name in enumerate(fixed):
         while name in taken or keyword.iskeyword(name):
             name += "_"
         taken.add(name)
-        parameters.append(f"{name}: {operand}" + (" = ..." if index >= item.least else ""))
+        parameters.append(f"{name}: {operand}" + (" = ..." if index >= least else ""))
     parameters.append("/")
     if item.variadic:
         parameters.append(f"*{item.inputs[-1]}: {operand}")

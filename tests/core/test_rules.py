@@ -23,7 +23,7 @@ def test_rules_that_never_end_are_told() -> None:
         def replace(self, op: Builder, x: Value, node: Node) -> Value:
             return op.Abs(x) if node.op == "Relu" else op.Relu(x)
 
-    with pytest.raises(PassError, match=r"pass 'test' does not end: rule 'ping' at 'act'"):
+    with pytest.raises(PassError, match=r"pass 'test' \(.*test_rules\.py:\d+\): it does not end: rule 'ping' at 'act'"):
         irkit.apply_rules(model("%y = Relu(%x) @act"), Context(pass_name="test"), [Ping])
 
 
@@ -37,12 +37,12 @@ def wrong(replace: Callable[..., Any]) -> type[Rule]:
 @pytest.mark.parametrize(
     ("replace", "message"),
     [
-        (lambda self, op, x: op.Gurke(x), "ONNX has no operator Gurke in opset 20"),
+        (lambda self, op, x: op.Gurke(x), "ONNX has no operator Gurke; those of other domains: op.domain(NAME)"),
         (lambda self, op, x: op.Conv(x), "Conv takes 2 to 3 inputs; found 1"),
         (lambda self, op, x: op.Relu(x, alpha=1.0), "Relu has no attribute 'alpha'"),
         (lambda self, op, x: op.Softmax(x, axis="1"), "Softmax: attribute 'axis' is of kind int; found '1'"),
         (lambda self, op, x: op.Transpose(x, perm=3), "attribute 'perm' is of kind ints; found 3"),
-        (lambda self, op, x: op.Concat(x), "Concat needs the attribute 'axis'"),
+        (lambda self, op, x: op.Concat(x), "Concat: attribute 'axis' is missing"),
         (lambda self, op, x: None, "`replace` returned nothing; it returns a value, or irkit.refuse"),
         (lambda self, op, x: "x", "`replace` returned a str"),
         (lambda self, op, x: (x, x), "`replace` returned 2 values for 1 outputs"),
@@ -69,7 +69,7 @@ def test_an_exception_in_a_rule_tells_file_and_line() -> None:
     def replace(self: Rule, op: Builder, x: Value) -> Value:
         raise KeyError("oops")
 
-    with pytest.raises(PassError, match=rf"test_rules.py, line {replace.__code__.co_firstlineno + 1}, KeyError"):
+    with pytest.raises(PassError, match=rf"KeyError: 'oops' .*test_rules.py:{replace.__code__.co_firstlineno + 1}"):
         irkit.apply_rules(model("%y = Relu(%x) @act"), Context(), [wrong(replace)])
 
 
