@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from irkit.checks import ALL_RULES
+from irkit.config import Settings
 from irkit.diagnostics import Finding, Report, Severity
 from irkit.errors import ModelError, OptionError
 from irkit.library import Library
 from irkit.linter import run_rules
+from irkit.linting import lint_model
 from irkit.model import Model
 from irkit.onnx.reader import load
 from irkit.pass_base import Context, Effect, Pass
@@ -99,6 +101,9 @@ def lint(
     calib: str | os.PathLike[str] | None = None,
     scripts: Sequence[str | os.PathLike[str]] = (),
     rules: Sequence[str | os.PathLike[str]] = (),
+    select: Sequence[str] = (),
+    ignore: Sequence[str] = (),
+    settings: Settings | None = None,
 ) -> Report:
     """What the target's compiler will refuse, or get wrong. The model is not changed.
 
@@ -108,6 +113,10 @@ def lint(
         calib: the calibration set that goes with the model: a .npy, an .npz, or a folder of arrays or images.
         scripts: what is to compile it: model scripts (.alls), shell scripts, Python files. They are read, never run.
         rules: files of facts of your own, laid over those of a target that is given by name.
+        select: rules to run, by code, beginning of codes, or name; all where it is empty.
+        ignore: rules not to run.
+        settings: a project's, from `find_settings`: its `select` and `ignore` count where those are empty, and findings
+            that it or its baseline knows are set aside.
 
     Raises a subclass of `InputError` where one of them cannot be read.
     """
@@ -116,7 +125,8 @@ def lint(
     with _opened(model) as (opened, source):
         _check_outputs(opened)
         name = str(source or opened.graph.name)
-        return run_rules(opened, chip, ALL_RULES, name, calibration=calibration, scripts=held)
+        settled = (settings or Settings()).under(select=tuple(select), ignore=tuple(ignore))
+        return lint_model(opened, chip, name, settled, calibration=calibration, scripts=held)
 
 
 def optimize(

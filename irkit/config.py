@@ -71,6 +71,17 @@ class Settings:
     suppress: tuple[Suppression, ...] = ()
     file: Path | None = field(default=None, init=False)
 
+    def changed(self, **fields: object) -> Settings:
+        """These settings with other fields, from the same file."""
+        mine = {name: value for name, value in vars(self).items() if name != "file"}
+        made = Settings(**{**mine, **fields})
+        object.__setattr__(made, "file", self.file)
+        return made
+
+    def under(self, **wishes: object) -> Settings:
+        """These settings where a wish is empty, and the wishes where they are not."""
+        return self.changed(**{name: value for name, value in wishes.items() if value})
+
 
 def find_settings(start: Path) -> Settings:
     """The settings of the nearest irkit.toml, or pyproject.toml with `[tool.irkit]`, from the folder `start` upwards.

@@ -13,11 +13,11 @@ A rule is a generator over a `Subject` that yields what it found; `rule` makes i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-from irkit.diagnostics import Finding, Location, Report, Severity
+from irkit.diagnostics import Around, Finding, Location, Report, Severity
 from irkit.ir import Node
 from irkit.model import Model
 from irkit.ruledoc import RuleDoc, read_doc
@@ -25,12 +25,17 @@ from irkit.subject import Subject as Subject
 from irkit.table import Confidence, Facts
 from irkit.target import Target
 
+if TYPE_CHECKING:
+    from irkit.hailo.calibration import CalibrationSet
+    from irkit.hailo.scripts import ScriptFile
+
 
 @dataclass(frozen=True)
 class Found:
     """One thing a rule found. `severity` only where it differs from the rule's own; `node` None for the whole model.
 
-    `group`: findings of a rule that share it say the same of several things; they are shown as one.
+    `group`: findings of a rule that share it say the same of several things; they are shown as one. `origin`: where it
+    is, where that is no node, as a line of a script.
     """
 
     message: str
@@ -39,6 +44,7 @@ class Found:
     fixable: bool = False
     advice: str = ""
     group: str = ""
+    origin: Location | None = None
 
 
 Check: TypeAlias = "Callable[[Subject], Iterable[Found]]"
@@ -63,9 +69,10 @@ class Rule(RuleDoc):
                 node=node.name if node is not None else "",
                 op=node.op_id if node is not None else "",
                 fixable=found.fixable,
-                origin=Location.of(node) if node is not None else Location(),
+                origin=found.origin or (Location.of(node) if node is not None else Location()),
                 advice=found.advice,
                 group=found.group,
+                around=Around.of(node) if node is not None else None,
             )
 
 
@@ -98,13 +105,27 @@ def unique(rules: Iterable[Rule]) -> tuple[Rule, ...]:
     return tuple(ordered)
 
 
-def run_rules(model: Model, target: Target, rules: Iterable[Rule], name: str = "") -> Report:
-    """Lint a model for a target, without changing it. Findings come in the order of codes, then of the graph."""
+def run_rules(
+    model: Model,
+    target: Target,
+    rules: Iterable[Rule],
+    name: str = "",
+    *,
+    calibration: CalibrationSet | None = None,
+    scripts: Sequence[ScriptFile] = (),
+    finish: Callable[[Subject, Report], None] | None = None,
+) -> Report:
+    """Lint a model for a target, without changing it. Findings come in the order of codes, then of the graph.
+
+    `finish` is called with what was looked at and the report, before the model is put back.
+    """
     report = Report(name, str(target))
     with model.trial():
-        subject = Subject(model, target)
+        subject = Subject(model, target, calibration=calibration, scripts=scripts)
         for item in rules:
             report.extend(item.findings(subject))
+        if finish is not None:
+            finish(subject, report)
     return report
 
 

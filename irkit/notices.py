@@ -19,6 +19,17 @@ NOTICES: tuple[RuleDoc, ...] = (
         """,
     ),
     read_doc(
+        "IRK016",
+        "void-suppression",
+        Severity.WARNING,
+        """A suppression of findings that suppresses nothing, gives no reason, or names no rule.
+
+        Why: what it was for is gone, or it never matched; the next finding at that place would be lost unseen.
+        Example: `[[suppress]]` in irkit.toml with `node = "/head/*"`, after the head was exported under another name.
+        Fix: take it out, or correct its node and codes.
+        """,
+    ),
+    read_doc(
         "IRK030",
         "drift-not-accepted",
         Severity.ERROR,

@@ -6,12 +6,12 @@ Nothing here prints: the command line does. Colour is the caller's choice.
 from __future__ import annotations
 
 import math
-import textwrap
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from irkit.diagnostics import Finding, Report, Severity
+from irkit.diagnostics import Finding, Severity
+from irkit.formats.text import counts, findings_text, first_few, grouped
+from irkit.style import PLAIN, Style, plural, share
 from irkit.version import __version__
 
 if TYPE_CHECKING:  # a lint shows none of these
@@ -23,119 +23,7 @@ if TYPE_CHECKING:  # a lint shows none of these
 SCHEMA = 1
 """Version of the JSON that is written; it grows only by new keys."""
 
-_CODES = {"bold": "1", "dim": "2", "red": "31", "yellow": "33", "green": "32", "cyan": "36"}
-_COLOURS = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.INFO: "cyan"}
-_NODES_SHOWN = 3
 _NOTES_SHOWN = 4
-
-
-@dataclass(frozen=True)
-class Style:
-    """How text is laid out: columns, and whether in colour."""
-
-    width: int = 100
-    colour: bool = False
-
-    def paint(self, text: str, *styles: str) -> str:
-        """The text in that style, where there is colour."""
-        if not self.colour or not text:
-            return text
-        return f"\x1b[{';'.join(_CODES[style] for style in styles)}m{text}\x1b[0m"
-
-    def wrap(self, text: str, indent: str, first: str | None = None) -> str:
-        """The text in lines of at most the width."""
-        start = indent if first is None else first
-        wrapper = textwrap.TextWrapper(self.width, start, indent, break_long_words=False, break_on_hyphens=False)
-        return wrapper.fill(text)
-
-
-PLAIN = Style()
-
-
-def plural(count: int, noun: str) -> str:
-    """`1 error`, `2 errors`."""
-    return f"{count} {noun}{'' if count == 1 else 's'}"
-
-
-def share(value: float) -> str:
-    """A relative error as people read it."""
-    return "infinite" if math.isinf(value) else "0" if value == 0 else f"{value:.1e}"
-
-
-# --- findings --------------------------------------------------------------------------------------------------------
-
-
-def grouped(findings: Iterable[Finding]) -> dict[Severity, list[list[Finding]]]:
-    """Findings that say the same of several nodes together, worst first, otherwise in the order they came."""
-    groups: dict[tuple[Severity, str, str, str], list[Finding]] = {}
-    for finding in findings:
-        groups.setdefault((finding.severity, finding.code, finding.message, finding.advice), []).append(finding)
-    ordered: dict[Severity, list[list[Finding]]] = {severity: [] for severity in reversed(Severity)}
-    for (severity, *_), group in groups.items():
-        ordered[severity].append(group)
-    return {severity: found for severity, found in ordered.items() if found}
-
-
-def findings_text(findings: Iterable[Finding], style: Style = PLAIN) -> str:
-    """Findings as a list under the headings errors, warnings, notes; "" for none."""
-    parts = []
-    for severity, groups in grouped(findings).items():
-        heading = "notes" if severity is Severity.INFO else f"{severity.label}s"
-        lines = [style.paint(heading, "bold", _COLOURS[severity])]
-        for group in groups:
-            lines += _group_lines(group, style)
-        parts.append("\n".join(lines))
-    return "\n\n".join(parts)
-
-
-def _group_lines(group: Sequence[Finding], style: Style) -> Iterator[str]:
-    finding = group[0]
-    fix = style.paint(" [*]", "green") if finding.fixable else ""
-    yield f"  {style.paint(finding.code, 'bold')} {finding.rule}{fix}"
-    yield style.wrap(finding.message, " " * 4)
-    places = [_place(one) for one in group if one.node]
-    if places:
-        yield style.wrap("at " + _first_few(places), " " * 7, " " * 4)
-    if finding.advice:
-        yield style.paint(style.wrap(finding.advice, " " * 7, "    -> "), "dim")
-
-
-def _place(finding: Finding) -> str:
-    origin = finding.origin
-    source = f" ({origin.file}:{origin.line})" if origin.file else f" ({origin.module})" if origin.module else ""
-    return finding.node + source
-
-
-def _first_few(places: Sequence[str]) -> str:
-    rest = len(places) - _NODES_SHOWN
-    return ", ".join(places[:_NODES_SHOWN]) + (f" and {rest} more" if rest > 0 else "")
-
-
-def counts(report: Report) -> str:
-    """`2 errors, 1 warning, 3 notes`."""
-    nouns = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.INFO: "note"}
-    parts = [plural(report.count(severity), noun) for severity, noun in nouns.items() if report.count(severity)]
-    return ", ".join(parts) or "no findings"
-
-
-def lint_text(report: Report, target: str, style: Style = PLAIN) -> str:
-    """A lint report: findings, and the verdict."""
-    title = f"{style.paint(report.model, 'bold')} for {target}"
-    fixable = sum(finding.fixable for finding in report.findings)
-    tally = counts(report) + (f"; irkit optimize fixes {fixable} of them, marked [*]" if fixable else "")
-    verdict = style.paint(lint_verdict(report), "bold", "red" if report.has_errors else "green")
-    return "\n\n".join(part for part in (title, findings_text(report.findings, style), f"{tally}\n{verdict}") if part)
-
-
-def lint_verdict(report: Report) -> str:
-    """What the findings come to, in one sentence."""
-    errors = [finding for finding in report.findings if finding.severity is Severity.ERROR]
-    if not errors:
-        return "Nothing that is known stands in the compiler's way."
-    fixed = sum(finding.fixable for finding in errors)
-    if fixed == len(errors):
-        return "The compiler refuses the model as it is; irkit optimize mends that."
-    return f"The compiler refuses the model; irkit optimize mends {fixed} of {plural(len(errors), 'error')}."
 
 
 # --- what optimize did -----------------------------------------------------------------------------------------------
@@ -150,7 +38,7 @@ def optimize_text(result: OptimizeResult, target: str, style: Style = PLAIN) -> 
     if facts:
         sections.append("\n".join(_fact_line(name, text, style) for name, text in facts))
     if result.report.findings:
-        sections.append(findings_text(result.report.findings, style))
+        sections.append(findings_text(result.report.findings, style, details="see report.md"))
     verdict = style.paint(optimize_verdict(result), "bold", "green" if result.ok else "red")
     sections.append(f"{counts(result.report)}\n{verdict}")
     return "\n\n".join(sections)
@@ -380,7 +268,7 @@ def _findings_markdown(findings: Iterable[Finding]) -> str:
     rows = []
     for severity, groups in grouped(findings).items():
         for group in groups:
-            where = _first_few([f"`{finding.node}`" for finding in group if finding.node])
+            where = first_few([f"`{finding.node}`" for finding in group if finding.node])
             message = group[0].message + (f" ({group[0].advice})" if group[0].advice else "")
             rows.append((severity.label, f"{group[0].code} {group[0].rule}", where, message))
     return _table(("", "rule", "where", "what"), rows) if rows else ""

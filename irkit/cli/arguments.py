@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING
 from irkit.errors import ModelError, OptionError
 
 if TYPE_CHECKING:
+    from irkit.config import Settings
     from irkit.target import Target
+
+DEFAULT_TARGET = "hailo8"
 
 _LARGEST = 2**31 - 1
 """No dimension of a real tensor is larger; numbers beyond 64 bits do not fit into a model."""
@@ -40,9 +43,9 @@ def add_target(parser: argparse.ArgumentParser) -> None:
     """The chip and compiler version."""
     parser.add_argument(
         "--target",
-        default="hailo8",
         metavar="TARGET",
-        help="chip, with a compiler version if you like, such as hailo8@3.33; or a table of rules (default: hailo8)",
+        help="chip, with a compiler version if you like, such as hailo8@3.33; or a table of rules (default: what the "
+        f"project's settings say, else {DEFAULT_TARGET})",
     )
 
 
@@ -52,13 +55,20 @@ def add_rules(parser: argparse._ActionsContainer) -> None:
     parser.add_argument("--rules", action="append", default=[], type=Path, metavar="FILE", help=text)
 
 
-def target_of(options: argparse.Namespace) -> Target:
-    """The target of `--target`, with the files of the project's settings and of `--rules` laid over it."""
+def project_settings() -> Settings:
+    """The settings of the project in whose folder the command is run."""
     from irkit.config import find_settings
+
+    return find_settings(Path.cwd())
+
+
+def target_of(options: argparse.Namespace) -> Target:
+    """The target of `--target`, or of the settings, with the files of the settings and of `--rules` laid over it."""
     from irkit.target import load_target
 
-    overlays = dict.fromkeys([*find_settings(Path.cwd()).rules, *options.rules])
-    return load_target(options.target, overlays)
+    settings = project_settings()
+    overlays = dict.fromkeys([*settings.rules, *options.rules])
+    return load_target(options.target or settings.target or DEFAULT_TARGET, overlays)
 
 
 def add_format(parser: argparse._ActionsContainer) -> None:

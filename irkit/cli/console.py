@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from irkit.pipeline import Progress
-    from irkit.render import Style
+    from irkit.style import Style
 
 _NARROWEST, _WIDEST = 60, 110
 
@@ -41,7 +41,7 @@ def _write(stream: IO[str] | None, text: str) -> None:
 
 def style() -> Style:
     """The style that stdout takes: its width; colour on a terminal, unless NO_COLOR is set."""
-    from irkit.render import Style
+    from irkit.style import Style
 
     width = shutil.get_terminal_size((100, 24)).columns
     colour = (

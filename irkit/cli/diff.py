@@ -15,7 +15,7 @@ from irkit.cli import arguments, console
 
 if TYPE_CHECKING:
     from irkit.diffing import Change, GraphDiff
-    from irkit.render import Style
+    from irkit.style import Style
 
 _SIGNS = {"changed": ("~", "yellow"), "removed": ("-", "red"), "added": ("+", "green"), "renamed": ("=", "cyan")}
 
@@ -81,7 +81,7 @@ def _some(lines: Sequence[str], limit: int) -> Iterator[str]:
 
 
 def _verdict(found: GraphDiff) -> str:
-    from irkit.render import plural
+    from irkit.style import plural
 
     if found.is_equal:
         return f"The models are equal: {plural(found.same, 'node')}."

@@ -35,7 +35,7 @@ def run(options: argparse.Namespace) -> int:
         from irkit.target import load_target
 
         chip = load_target(target).name
-    from irkit import render
+    from irkit.formats.text import findings_text
     from irkit.hailo.hef.check import check_hef
     from irkit.hailo.hef.contents import hef_json
     from irkit.hailo.hef.reader import read_hef
@@ -51,7 +51,7 @@ def run(options: argparse.Namespace) -> int:
         style = console.style()
         console.result("\n".join(hef_lines(hef)))
         if report.findings:
-            console.result("\n" + render.findings_text(report.findings, style))
+            console.result("\n" + findings_text(report.findings, style))
         console.result(f"\n{verdict}")
     return int(report.has_errors)
 

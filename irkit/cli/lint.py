@@ -104,9 +104,9 @@ def _show(report: Report, target: Target, options: argparse.Namespace) -> None:
 
         console.result_json(sarif_log(report))
     elif options.format == "github":
-        from irkit.formats.github import annotations
+        from irkit.formats.github import workflow_commands
 
-        console.result("\n".join(annotations(report)))
+        console.result("\n".join(workflow_commands(report)))
     else:
         from irkit.formats.text import lint_text, statistics_text
 

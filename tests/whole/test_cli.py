@@ -55,7 +55,7 @@ def test_lint_tells_findings_a_verdict_and_the_next_command(capsys: pytest.Captu
     code, out, err = run(capsys, "lint", DYNAMIC)
     assert (code, err) == (1, "")
     assert "IRK001 dynamic-shape [*]" in out
-    assert "\nThe compiler refuses the model as it is; irkit optimize mends that.\n" in out
+    assert "\nverdict: will be refused as a whole (dynamic-shape); irkit optimize mends that\n" in out
     assert out.endswith(f"next: irkit optimize {DYNAMIC}\n")
     assert "\x1b" not in out
 
@@ -63,7 +63,7 @@ def test_lint_tells_findings_a_verdict_and_the_next_command(capsys: pytest.Captu
 def test_lint_of_a_clean_model(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = run(capsys, "lint", MODELS / "imu_classifier_folded.onnx")
     assert code == 0
-    assert "Nothing that is known stands in the compiler's way." in out
+    assert "verdict: likely to compile: nothing that is known stands in its way\n  14 of 14 nodes have a form" in out
 
 
 def test_lint_as_json(capsys: pytest.CaptureFixture[str]) -> None:
@@ -71,7 +71,7 @@ def test_lint_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     report = json.loads(out)
     assert code == 1
     assert (report["model"], report["target"]) == (str(DYNAMIC), "hailo8")
-    assert set(report["summary"]) == {"error", "warning", "info", "fixable"}
+    assert set(report["summary"]) == {"error", "warning", "info", "fixable", "suppressed"}
     finding = report["findings"][0]
     assert set(finding) >= {"code", "rule", "severity", "node", "op", "message", "fixable", "origin"}
     assert report["next"].startswith("irkit optimize")
@@ -95,7 +95,9 @@ def test_same_findings_of_many_nodes_are_told_once(capsys: pytest.CaptureFixture
     body = "\n".join(f"  %v{i + 1} = Erf(%v{i}) @erf{i}" for i in range(6))
     irkit.save(irkit.parse_model(f"graph(%v0: float32[1,3,4,4]) -> (%v6) {{\n{body}\n}}"), here / "m.onnx")
     _, out, _ = run(capsys, "lint", "m.onnx")
-    assert "at erf0, erf1, erf2 and 3 more" in out
+    assert "(6 places)" in out
+    assert "      > Erf      erf0  float32[1,3,4,4]\n" in out
+    assert "also erf1, erf2, erf3 and 2 more" in out
 
 
 def test_optimize_writes_the_folder_and_tells_what_it_did(capsys: pytest.CaptureFixture[str], here: Path) -> None:
@@ -465,10 +467,10 @@ def test_a_model_that_is_rewritten_meanwhile(
 def test_a_bug_is_confessed_without_a_trace(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(*_: object) -> None:
+    def broken(*_: object, **__: object) -> None:
         raise KeyError("lost")
 
-    monkeypatch.setattr(compiler, "run_rules", broken)
+    monkeypatch.setattr(compiler, "lint_model", broken)
     code, out, err = run(capsys, "lint", PLAIN)
     assert (code, out) == (70, "")
     assert "this is a bug of irkit in test_cli.py, line" in err
@@ -479,10 +481,10 @@ def test_a_bug_is_confessed_without_a_trace(
 
 
 def test_an_interrupt_is_one_word(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(*_: object) -> None:
+    def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(compiler, "run_rules", interrupted)
+    monkeypatch.setattr(compiler, "lint_model", interrupted)
     assert run(capsys, "lint", PLAIN) == (128 + signal.SIGINT, "", "irkit: interrupted\n")
 
 

@@ -1,0 +1,39 @@
+"""What the verdict of a lint rests on: what the table says of the nodes, in numbers."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from irkit.checks.judge import unmet_needs, verdicts
+from irkit.diagnostics import Grounds
+from irkit.linter import Subject
+from irkit.table import Confidence, Status
+
+_REFUSED = (Status.UNSUPPORTED, Status.CONSTANT_ONLY, Status.PATTERN)
+
+
+def grounds(subject: Subject) -> Grounds:
+    """Count the nodes that the chip would have to run, by what the target's table says of them.
+
+    What is refused on weak evidence counts as not known, as does a call of a function that could not be inlined.
+    """
+    taken: Counter[str] = Counter({confidence.value: 0 for confidence in Confidence})
+    partial = 0
+    refused, wrong = [], []
+    needs = subject.once(unmet_needs)
+    judged = subject.once(verdicts)
+    unknown = len(subject.nodes) - len(judged)
+    for node, verdict in judged:
+        weak = verdict.confidence is Confidence.LOW
+        unmet = [need.confidence for need, _ in needs.get(node, ())]
+        if verdict.silent and not weak:
+            wrong.append(node.name)
+        elif (verdict.status in _REFUSED and not weak) or any(one is not Confidence.LOW for one in unmet):
+            refused.append(node.name)
+        elif verdict.status is Status.UNKNOWN or verdict.status in _REFUSED:
+            unknown += 1
+        elif verdict.status is Status.PARTIAL or unmet:
+            partial += 1
+        else:
+            taken[verdict.confidence.value] += 1
+    return Grounds(subject.target.version, len(subject.nodes), taken, partial, unknown, tuple(refused), tuple(wrong))

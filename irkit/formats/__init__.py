@@ -1,0 +1,1 @@
+"""How a lint report is written: as text for people, SARIF, and annotations of GitHub."""
