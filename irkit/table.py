@@ -309,6 +309,7 @@ class Facts:
         pool_area: over more pixels than this, official scripts split a global average.
         activation_size: no tensor of more elements is known in a network that is compiled.
         conv_kernels, conv_strides: sizes along one axis that are known of convolutions, patches not counted.
+        conv_pad_differences: how much more padding is known behind an axis than before it.
         calibration_count: with fewer calibration samples the compiler lowers its optimization level.
         calibration_default: how many samples it uses where the model script does not say.
         calibration_types: element types of a calibration set.
@@ -330,6 +331,7 @@ class Facts:
     activation_size: NumberFact | None = None
     conv_kernels: NumbersFact | None = None
     conv_strides: NumbersFact | None = None
+    conv_pad_differences: NumbersFact | None = None
     calibration_count: NumberFact | None = None
     calibration_default: NumberFact | None = None
     calibration_types: TextsFact | None = None
