@@ -1,0 +1,214 @@
+"""Writing the calibration set of a bundle: (N, height, width, channels), as the compiler takes it."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from irkit.errors import OptionError
+from irkit.hailo.calibration import CalibrationError, CalibrationInput, CalibrationSet
+from irkit.hailo.ports import Port
+from irkit.hailo.preprocessing import Preprocessing, fit_image
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Array = np.ndarray[Any, np.dtype[Any]]
+
+ENOUGH = 1024
+"""From this many samples on the compiler keeps its optimization level (its documentation, quoted in public logs)."""
+
+_SEED = 0
+_DATE = (1980, 1, 1, 0, 0, 0)
+
+
+@dataclass(frozen=True)
+class WrittenCalibration:
+    """What was written.
+
+    Attributes:
+        file: its name. inputs: names of inputs, in the order of the model. count: samples.
+        dtype: of the elements, `uint8` or `float32`. on_chip: the chip normalizes; else it was done here, if at all.
+        is_random: drawn, not data.
+    """
+
+    file: str
+    inputs: tuple[str, ...]
+    count: int
+    dtype: str
+    on_chip: bool
+    is_random: bool = False
+
+
+def write_calibration(
+    source: CalibrationSet,
+    ports: Sequence[Port],
+    folder: Path,
+    how: Preprocessing,
+    *,
+    most: int = ENOUGH,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> WrittenCalibration:
+    """Write a calibration set into a folder.
+
+    8-bit data stays 8-bit and raw, and the chip is to normalize it; float data is normalized here. Samples are taken in
+    an order that is shuffled by a fixed seed, and written through a mapping.
+
+    Args:
+        source: what the user has.
+        ports: the inputs of the model, in order.
+        folder: an existing folder.
+        how: size, color, layout, normalization.
+        most: how many samples to take.
+        progress: is told of every block.
+
+    Raises `OptionError` or `CalibrationError` where the samples do not fit the inputs.
+    """
+    chosen = _chosen(source, ports)
+    total = min(item.count for item in chosen.values())
+    count = min(most, total)
+    order = _shuffled(total, count)
+    arrays = {}
+    for port in ports:
+        arrays[port.name] = _write_array(chosen[port.name], port, folder, how, order, progress)
+    dtypes = {array.dtype.name for array in arrays.values()}
+    on_chip = dtypes == {"uint8"} and how.normalizes
+    if len(ports) == 1:
+        file = "calibration_data.npy"
+        (folder / _part(ports[0])).rename(folder / file)
+    else:
+        file = "calibration_data.npz"
+        _pack(folder, file, ports)
+    names = tuple(port.name for port in ports)
+    return WrittenCalibration(file, names, count, "uint8" if dtypes == {"uint8"} else "float32", on_chip)
+
+
+def write_random(ports: Sequence[Port], folder: Path, samples: Mapping[str, Array]) -> WrittenCalibration:
+    """Write samples that were drawn, in the layout of ONNX, for machines where there is no data yet."""
+    import numpy as np
+
+    for port in ports:
+        with open(folder / _part(port), "wb") as file:
+            np.save(file, np.ascontiguousarray(port.to_device(samples[port.name]).astype(np.float32)))
+    count = len(next(iter(samples.values())))
+    names = tuple(port.name for port in ports)
+    if len(ports) == 1:
+        (folder / _part(ports[0])).rename(folder / "calibration_data.npy")
+        return WrittenCalibration("calibration_data.npy", names, count, "float32", False, True)
+    _pack(folder, "calibration_data.npz", ports)
+    return WrittenCalibration("calibration_data.npz", names, count, "float32", False, True)
+
+
+def _chosen(source: CalibrationSet, ports: Sequence[Port]) -> dict[str, CalibrationInput]:
+    """The samples of each input."""
+    if source.is_keyed:
+        missing = [port.name for port in ports if port.name not in source.inputs]
+        if missing:
+            found = ", ".join(source.inputs)
+            raise OptionError(f"{source.path} has no array for the input `{missing[0]}`; it has: {found}")
+        return {port.name: source.inputs[port.name] for port in ports}
+    if len(ports) != 1:
+        names = ", ".join(port.name for port in ports)
+        raise OptionError(
+            f"{source.path} is one array, the model has inputs {names}: give an .npz keyed by their names"
+        )
+    return {ports[0].name: next(iter(source.inputs.values()))}
+
+
+def _shuffled(total: int, count: int) -> Array:
+    import numpy as np
+
+    return np.sort(np.random.default_rng(_SEED).permutation(total)[:count])
+
+
+def _part(port: Port) -> str:
+    return f".{port.name.replace('/', '_')}.npy"
+
+
+def _write_array(
+    item: CalibrationInput,
+    port: Port,
+    folder: Path,
+    how: Preprocessing,
+    order: Array,
+    progress: Callable[[str, int, int], None] | None,
+) -> Array:
+    """Write the samples of one input, in the order that a fixed seed gives."""
+    import numpy as np
+
+    if port.device_shape is None:
+        raise OptionError(
+            f"how the chip lays out `{port.name}` of rank {len(port.shape)} is not known: no calibration set"
+        )
+    shape = (len(order), *port.device_shape)
+    keep = item.dtype == "uint8"
+    if keep and how.normalizes:
+        how.moments(port.device_shape[2])
+    target = np.lib.format.open_memmap(
+        folder / _part(port), mode="w+", dtype=np.uint8 if keep else np.float32, shape=shape
+    )
+    places = np.random.default_rng(_SEED + 1).permutation(len(order))
+    for done, index in enumerate(order):
+        sample = item.rows.read(int(index), int(index) + 1)
+        target[places[done]] = _fitted(sample[0], item, port, how, int(index), keep=keep)
+        if progress is not None:
+            progress(f"calibration set for {port.name}", done, len(order))
+    target.flush()
+    return np.asarray(target)
+
+
+def _fitted(sample: Array, item: CalibrationInput, port: Port, how: Preprocessing, index: int, *, keep: bool) -> Array:
+    import numpy as np
+
+    assert port.device_shape is not None
+    if item.files and sample.ndim in (2, 3) and sample.dtype == np.uint8:
+        sample = fit_image(sample, port, how, str(item.files[index]))
+    else:
+        sample = _laid_out(sample, port, how)
+    if not keep:
+        if not np.isfinite(sample).all():
+            raise CalibrationError(f"sample {index} for `{port.name}` holds NaN or infinity")
+        sample = how.normalize(sample[None])[0]
+    return sample
+
+
+def _laid_out(sample: Array, port: Port, how: Preprocessing) -> Array:
+    """One sample as (height, width, channels). Channels-first data is taken only where the user says it is."""
+    wanted = port.device_shape
+    assert wanted is not None
+    onnx = port.shape[1:]
+    if how.layout == "nchw":
+        if sample.shape != onnx:
+            raise OptionError(
+                f"--layout nchw: samples for `{port.name}` must be {_text(onnx)}; found {_text(sample.shape)}"
+            )
+        return port.to_device(sample[None])[0]
+    if sample.shape == wanted:
+        return sample
+    if sample.shape == onnx and port.layout != "NCHW":
+        return sample.reshape(wanted)
+    found = (
+        f"samples for `{port.name}` must be (height, width, channels) = {_text(wanted)}; found {_text(sample.shape)}"
+    )
+    if sample.shape == onnx:
+        raise OptionError(f"{found}, which is (channels, height, width): --layout nchw converts it")
+    raise OptionError(found)
+
+
+def _text(shape: Sequence[int]) -> str:
+    return f"({', '.join(map(str, shape))})"
+
+
+def _pack(folder: Path, file: str, ports: Sequence[Port]) -> None:
+    """One .npz of the arrays, with a fixed date, so that the same data are the same bytes."""
+    with zipfile.ZipFile(folder / file, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
+        for port in ports:
+            part = folder / _part(port)
+            info = zipfile.ZipInfo(f"{port.name}.npy", _DATE)
+            with open(part, "rb") as data, archive.open(info, "w", force_zip64=True) as out:
+                while block := data.read(1 << 20):
+                    out.write(block)
+            part.unlink()

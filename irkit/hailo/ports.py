@@ -1,0 +1,99 @@
+"""The inputs and outputs of a model as the chip has them.
+
+ONNX networks are channels-first with a batch axis, the chip's are (height, width, channels) without: (1, C, H, W)
+becomes (H, W, C), (1, L, C) becomes (1, L, C), (1, C) becomes (1, 1, C). For rank 3 that is what users report of
+compiler 3.33; other ranks are not publicly known.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from irkit.errors import ModelError
+from irkit.inputs import fed_inputs
+from irkit.ir import Value
+from irkit.model import Model
+from irkit.types import is_static
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Array = np.ndarray[Any, np.dtype[Any]]
+
+_LAYOUTS = {4: "NCHW", 3: "NLC", 2: "NC"}
+
+
+@dataclass(frozen=True)
+class Port:
+    """An input or output.
+
+    Attributes:
+        name: of the value in ONNX. node: that makes an output; "" for an input.
+        shape: in ONNX, batch included. dtype: as numpy names it.
+        layout: what the axes of the shape are: `NCHW`, `NLC`, `NC` or `unknown`.
+    """
+
+    name: str
+    node: str
+    shape: tuple[int, ...]
+    dtype: str
+    layout: str
+
+    @property
+    def device_shape(self) -> tuple[int, int, int] | None:
+        """(height, width, channels) on the chip; None where that is not known."""
+        if self.layout == "NCHW":
+            return self.shape[2], self.shape[3], self.shape[1]
+        if self.layout == "NLC":
+            return 1, self.shape[1], self.shape[2]
+        return (1, 1, self.shape[1]) if self.layout == "NC" else None
+
+    def to_device(self, array: Array) -> Array:
+        """Samples (N, ...) in the layout of ONNX as (N, height, width, channels)."""
+        if self.layout == "NCHW":
+            array = array.transpose(0, 2, 3, 1)
+        return array.reshape(len(array), *(self.device_shape or self.shape[1:]))
+
+    def from_device(self, array: Array) -> Array:
+        """Samples (N, height, width, channels) in the layout of ONNX."""
+        if self.layout == "NCHW":
+            return array.transpose(0, 3, 1, 2)
+        return array.reshape(len(array), *self.shape[1:])
+
+    def to_json(self) -> dict[str, Any]:
+        """As io_map.json has it, before a HEF exists."""
+        plain: dict[str, Any] = {"name": self.name}
+        if self.node:
+            plain["node"] = self.node
+        device = None if self.device_shape is None else list(self.device_shape)
+        plain.update(shape=list(self.shape), dtype=self.dtype, layout=self.layout)
+        plain["device"] = {"name": None, "shape": device, "layout": "HWC"}
+        return plain
+
+
+def input_ports(model: Model) -> tuple[Port, ...]:
+    """The inputs that are fed. Raises `ModelError` where a shape is not static."""
+    return tuple(_port(value, "") for value in fed_inputs(model))
+
+
+def output_ports(model: Model) -> tuple[Port, ...]:
+    """The outputs. Raises `ModelError` where a shape is not static, or where an output is not made by a node."""
+    ports = []
+    for value in model.graph.outputs:
+        if value.producer is None:
+            raise ModelError(f"output `{value.name}` is an input or a constant, so no node of the chip makes it")
+        ports.append(_port(value, value.producer.name))
+    return tuple(ports)
+
+
+def _port(value: Value, node: str) -> Port:
+    shape, dtype = value.shape, value.dtype
+    if shape is None or not is_static(shape) or dtype is None:
+        raise ModelError(f"`{value.name}` has no static shape, which the compiler needs")
+    sizes = tuple(int(size) for size in shape)  # type: ignore[arg-type]  # static
+    layout = _LAYOUTS.get(len(sizes), "unknown")
+    if sizes[:1] != (1,) or math.prod(sizes) == 0:
+        layout = "unknown"
+    return Port(value.name, node, sizes, str(dtype), layout)
