@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 
 from irkit.checks.judge import unmet_needs, verdicts
-from irkit.diagnostics import Grounds
-from irkit.linter import Subject
+from irkit.diagnostics import Grounds, Severity
+from irkit.linter import Subject, severity_of
 from irkit.table import Confidence, Status
 
 _REFUSED = (Status.UNSUPPORTED, Status.CONSTANT_ONLY, Status.PATTERN)
@@ -24,11 +24,11 @@ def grounds(subject: Subject) -> Grounds:
     judged = subject.once(verdicts)
     unknown = len(subject.nodes) - len(judged)
     for node, verdict in judged:
-        weak = verdict.confidence is Confidence.LOW
+        is_sure = _is_sure(verdict.confidence)
         unmet = [need.confidence for need, _ in needs.get(node, ())]
-        if verdict.silent and not weak:
+        if verdict.silent and is_sure:
             wrong.append(node.name)
-        elif (verdict.status in _REFUSED and not weak) or any(one is not Confidence.LOW for one in unmet):
+        elif (verdict.status in _REFUSED and is_sure) or any(map(_is_sure, unmet)):
             refused.append(node.name)
         elif verdict.status is Status.UNKNOWN or verdict.status in _REFUSED:
             unknown += 1
@@ -37,3 +37,8 @@ def grounds(subject: Subject) -> Grounds:
         else:
             taken[verdict.confidence.value] += 1
     return Grounds(subject.target.version, len(subject.nodes), taken, partial, unknown, tuple(refused), tuple(wrong))
+
+
+def _is_sure(confidence: Confidence) -> bool:
+    """Whether going against it is an error."""
+    return severity_of(confidence) is Severity.ERROR

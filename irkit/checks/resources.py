@@ -10,7 +10,7 @@ from irkit.ir import Node, Value
 from irkit.linter import Found, Subject, rule
 
 
-@rule("HAI401", "several-contexts", Severity.INFO)
+@rule("HAI401", "several-contexts", Severity.INFO, facts=("single_context_parameters",))
 def several_contexts(subject: Subject) -> Iterator[Found]:
     """More weights than any network that is known to stay on the chip as a whole.
 
@@ -27,7 +27,7 @@ def several_contexts(subject: Subject) -> Iterator[Found]:
         yield Found(f"the network has {count / 1e6:.1f} million parameters; {known}", advice=fact.advice)
 
 
-@rule("HAI402", "unaligned-channels", Severity.INFO)
+@rule("HAI402", "unaligned-channels", Severity.INFO, facts=("channel_multiple",))
 def unaligned_channels(subject: Subject) -> Iterator[Found]:
     """A layer whose number of output channels is no multiple of the target's (8).
 

@@ -15,12 +15,12 @@ from collections.abc import Sequence
 from types import ModuleType
 from typing import NoReturn
 
-from irkit.cli import diff, hef, lint, optimize, passes, show
+from irkit.cli import diff, explain, hef, lint, optimize, passes, rules, show
 from irkit.cli.console import message
 from irkit.errors import InputError, IrkitError
 from irkit.version import __version__
 
-COMMANDS: tuple[ModuleType, ...] = (lint, optimize, show, diff, passes, hef)
+COMMANDS: tuple[ModuleType, ...] = (lint, optimize, show, diff, explain, rules, passes, hef)
 
 FINE, FOUND, WRONG_USE, BUG, INTERRUPTED = 0, 1, 2, 70, 130
 
