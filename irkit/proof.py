@@ -60,12 +60,16 @@ class ProofVerdict(enum.Enum):
 
 @dataclass(frozen=True)
 class Fault:
-    """A value that is not what it was. `node` makes it now; both "" where the result could not be run at all."""
+    """A value that is not what it was. `node` makes it now; both "" where the result could not be run at all.
+
+    `seed` is that of the inputs that showed it (see `irkit.inputs.draw`).
+    """
 
     value: str
     node: str
     reason: str
     error: float
+    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -294,7 +298,7 @@ class _Trial:
         try:
             results: Mapping[str, Any] = self._moved_back({**after.run(feeds), **constants}, found)
         except ExecutionError as error:
-            self.faults[""] = Fault("", "", f"the result cannot be run: {error}", float("inf"))
+            self.faults[""] = Fault("", "", f"the result cannot be run: {error}", float("inf"), seed)
             return False
         doubtful = []
         for name in names:
@@ -305,7 +309,7 @@ class _Trial:
         if doubtful:
             probes = self._probes(before, feeds, doubtful)
             for name in doubtful:
-                self._record(name, compare_any(found[name], results[name], [probe[name] for probe in probes]))
+                self._record(name, compare_any(found[name], results[name], [probe[name] for probe in probes]), seed)
         return True
 
     def _moved_back(self, results: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
@@ -324,12 +328,12 @@ class _Trial:
         if judged.same and judged.error > self.worst:
             self.worst, self.worst_value = judged.error, name
 
-    def _record(self, name: str, judged: Comparison) -> None:
+    def _record(self, name: str, judged: Comparison, seed: int) -> None:
         self._keep_worst(name, judged)
         if judged.verdict is Verdict.UNSTABLE:
             self.unstable[name] = judged.reason
         elif judged.verdict is Verdict.DIFFERENT and name not in self.faults:
-            self.faults[name] = Fault(name, self.makers.get(name, ""), judged.reason, judged.error)
+            self.faults[name] = Fault(name, self.makers.get(name, ""), judged.reason, judged.error, seed)
 
     def _probes(self, before: Session, feeds: Mapping[str, Array], names: Sequence[str]) -> list[dict[str, Any]]:
         """What float noise alone makes of the values: inputs off by a few ulp, and kernels in another order."""
