@@ -9,11 +9,13 @@ from irkit.checks import (
     layers,
     layout,
     model,
+    names,
     operators,
     opsets,
     quantization,
     resources,
     shapes,
+    speed,
     weights,
 )
 from irkit.linter import Rule, unique
@@ -25,11 +27,13 @@ _FAMILIES = (
     layers,
     layout,
     model,
+    names,
     operators,
     opsets,
     quantization,
     resources,
     shapes,
+    speed,
     weights,
 )
 

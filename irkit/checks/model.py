@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from irkit import ops
+from irkit.checks.telling import first_few
 from irkit.diagnostics import Severity
 from irkit.inputs import fed_inputs
 from irkit.ir import Node
 from irkit.linter import Found, Subject, rule
 
-_SHOWN = 5
-"""How many names a message lists."""
 
-
-@rule("IRK004", "opset-version", Severity.WARNING)
+@rule("IRK004", "opset-version", Severity.WARNING, facts=("opset", "opset_min"))
 def opset_version(subject: Subject) -> Iterator[Found]:
     """A version of ONNX's operator set that the compiler is not known to read well.
 
@@ -31,7 +29,7 @@ def opset_version(subject: Subject) -> Iterator[Found]:
         yield Found(message, fixable=subject.runs("lower-opset"))
 
 
-@rule("IRK005", "ir-version", Severity.WARNING)
+@rule("IRK005", "ir-version", Severity.WARNING, facts=("ir_version",))
 def ir_version(subject: Subject) -> Iterator[Found]:
     """An ONNX IR version that the tools around the compiler do not read.
 
@@ -79,7 +77,7 @@ def duplicate_node_name(subject: Subject) -> Iterator[Found]:
     counts = Counter(node.name for node in subject.own_nodes if node.name)
     shared = {name: count for name, count in counts.items() if count > 1}
     if shared:
-        listed = _first(f"`{name}` ({count} nodes)" for name, count in shared.items())
+        listed = first_few(f"`{name}` ({count} nodes)" for name, count in shared.items())
         yield Found(f"node names must be unique; {len(shared)} are shared: {listed}", fixable=True)
 
 
@@ -92,7 +90,7 @@ def missing_node_name(subject: Subject) -> Iterator[Found]:
     """
     nameless = [node for node in subject.own_nodes if not node.name]
     if nameless:
-        outputs = _first(f"the {node.op} that makes `{node.output.name}`" for node in nameless if node.outputs)
+        outputs = first_few(f"the {node.op} that makes `{node.output.name}`" for node in nameless if node.outputs)
         yield Found(f"every node must have a name; {len(nameless)} have none: {outputs}", fixable=True)
 
 
@@ -114,7 +112,7 @@ def removable_node(subject: Subject) -> Iterator[Found]:
     ):
         if nodes:
             counts = Counter(node.op_id for node in nodes)
-            listed = _first(f"{count} {op}" for op, count in sorted(counts.items()))
+            listed = first_few(f"{count} {op}" for op, count in sorted(counts.items()))
             yield Found(f"{what}: {listed}", fixable=subject.runs(name))
 
 
@@ -126,7 +124,7 @@ def local_function(subject: Subject) -> Iterator[Found]:
     Fix: irkit optimize puts their bodies where they are called.
     """
     if subject.functions:
-        listed = _first(f"{function.domain}::{function.name}" for function in subject.functions)
+        listed = first_few(f"{function.domain}::{function.name}" for function in subject.functions)
         fixable = subject.runs("inline-functions") and not subject.cannot_inline
         yield Found(f"the model calls functions of its own: {listed}", fixable=fixable)
 
@@ -157,10 +155,3 @@ def input_without_effect(subject: Subject) -> Iterator[Found]:
     for value in fed_inputs(subject.model):
         if value not in read:
             yield Found(f"input `{value.name}` has no effect on any output")
-
-
-def _first(items: Iterator[str] | Sequence[str]) -> str:
-    """The first few, and how many more there are."""
-    listed = list(items)
-    more = f" and {len(listed) - _SHOWN} more" if len(listed) > _SHOWN else ""
-    return ", ".join(listed[:_SHOWN]) + more

@@ -1,17 +1,21 @@
-"""IRK001 to IRK003 and HAI2xx: shapes that the compiler must know, and those it takes."""
+"""IRK001 to IRK003, HAI201, HAI202 and HAI205: shapes that the compiler must know, and those it takes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 
+from irkit.checks.judge import verdicts
+from irkit.checks.telling import first_few
 from irkit.diagnostics import Severity
 from irkit.inputs import fed_inputs
-from irkit.ir import Value
+from irkit.ir import Node, Value
 from irkit.linter import Found, Subject, rule, severity_of
-from irkit.types import Shape, TensorType, format_shape
+from irkit.table import Status
+from irkit.types import DType, Shape, TensorType, format_shape
 
 
-@rule("IRK001", "dynamic-shape", Severity.ERROR)
+@rule("IRK001", "dynamic-shape", Severity.ERROR, facts=("static_shapes",))
 def dynamic_shape(subject: Subject) -> Iterator[Found]:
     """An input of the model with dimensions that are no numbers.
 
@@ -55,7 +59,7 @@ def _sizes(shape: Shape) -> str:
     return ",".join(str(dim) if isinstance(dim, int) else "NUMBER" for dim in shape)
 
 
-@rule("IRK002", "data-dependent-shape", Severity.ERROR)
+@rule("IRK002", "data-dependent-shape", Severity.ERROR, facts=("static_shapes",))
 def data_dependent_shape(subject: Subject) -> Iterator[Found]:
     """A tensor whose shape depends on the values that flow through the network.
 
@@ -70,7 +74,7 @@ def data_dependent_shape(subject: Subject) -> Iterator[Found]:
         yield Found(text, node, severity_of(fact.confidence))
 
 
-@rule("IRK003", "batch-size", Severity.ERROR)
+@rule("IRK003", "batch-size", Severity.ERROR, facts=("batch",))
 def batch_size(subject: Subject) -> Iterator[Found]:
     """An input with a first dimension that is not the batch size the compiler takes.
 
@@ -90,7 +94,7 @@ def batch_size(subject: Subject) -> Iterator[Found]:
         yield Found(message, severity=severity_of(fact.confidence), advice=advice)
 
 
-@rule("HAI201", "input-rank", Severity.WARNING)
+@rule("HAI201", "input-rank", Severity.WARNING, facts=("input_ranks",))
 def input_rank(subject: Subject) -> Iterator[Found]:
     """An input whose rank the compiler is not known to take.
 
@@ -108,7 +112,7 @@ def input_rank(subject: Subject) -> Iterator[Found]:
             yield Found(message, severity=severity_of(fact.confidence), advice=fact.advice)
 
 
-@rule("HAI202", "input-type", Severity.WARNING)
+@rule("HAI202", "input-type", Severity.WARNING, facts=("input_types",))
 def input_type(subject: Subject) -> Iterator[Found]:
     """An input of an element type that the compiler is not known to take.
 
@@ -124,3 +128,34 @@ def input_type(subject: Subject) -> Iterator[Found]:
                 f"the element type of input `{value.name}` must be {' or '.join(fact.value)}; found {value.dtype.label}"
             )
             yield Found(message, severity=severity_of(fact.confidence), advice=fact.advice)
+
+
+@rule("HAI205", "non-float-compute", Severity.WARNING, facts=("input_types",))
+def non_float_compute(subject: Subject) -> Iterator[Found]:
+    """Operators that compute on numbers of a type that the compiler is not known to take.
+
+    Why: it quantizes floats by itself; integers, half and double precision and complex numbers were refused or misread.
+    Example: `mask.long().cumsum(1)`, a model exported in half precision.
+    Fix: export a float32 model; compute indices and masks on the host, or when exporting.
+    """
+    fact = subject.target.facts.input_types
+    if fact is None:
+        return
+    told = {value.dtype for value in fed_inputs(subject.model)}
+    for dtype, nodes in _computing(subject).items():
+        if dtype.label not in fact.value and not (dtype.is_float and dtype in told):
+            listed = first_few(f"{count} {op}" for op, count in sorted(Counter(node.op_id for node in nodes).items()))
+            message = f"the network should compute in {' or '.join(fact.value)}; found {dtype.label} in {listed}"
+            yield Found(message, nodes[0], severity_of(fact.confidence), advice=fact.advice)
+
+
+def _computing(subject: Subject) -> Mapping[DType, Sequence[Node]]:
+    """The nodes that are not refused for themselves, by the type of the data they work on."""
+    found: dict[DType, list[Node]] = {}
+    for node, verdict in subject.once(verdicts):
+        value = node.input(0)
+        dtype = value.dtype if value is not None and not subject.is_constant(value) else None
+        refused = verdict.status in (Status.UNSUPPORTED, Status.CONSTANT_ONLY)
+        if dtype is not None and dtype is not DType.BOOL and node.op != "Cast" and not refused:
+            found.setdefault(dtype, []).append(node)
+    return found
