@@ -55,9 +55,17 @@ def open_session(model: Model, extra_outputs: Sequence[str] = (), *, optimize: b
         if not getattr(error, "lacks_kernel", False):
             raise
         try:
-            return _ReferenceSession(model, extra_outputs)
+            return open_reference(model, extra_outputs)
         except ExecutionError:
             raise error from None
+
+
+def open_reference(model: Model, extra_outputs: Sequence[str] = ()) -> Session:
+    """Make a model ready to run in onnx's reference evaluator, which is slow and always there.
+
+    Raises `ExecutionError` where it cannot run the model.
+    """
+    return _ReferenceSession(model, extra_outputs)
 
 
 def require_runtime() -> Any:

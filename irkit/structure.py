@@ -59,6 +59,11 @@ def difference(left: Model, right: Model, *, names: bool = True, annotations: bo
         place = old.text.strip().partition("\n")[0]
 
 
+def statements(model: Model, *, names: bool = True, annotations: bool = False) -> Statements:
+    """The model in the canonical text that is hashed and compared, statement by statement; see `structural_hash`."""
+    return _Canonical(names, annotations).statements(model)
+
+
 class Statement(NamedTuple):
     """A line of the canonical text (or several, where a node has nested graphs), and the constants it stands for."""
 

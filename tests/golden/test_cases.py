@@ -9,9 +9,9 @@ import pytest
 
 import irkit
 from irkit import Context, Model, ModelError, Pass, Tensor, parse_model
+from irkit.testing import different, run_pass
 from tests.golden import test_golden
 from tests.golden.cases import Case
-from tests.running import different, run_pass
 
 TEXT = """# a comment
 # options: {"factor": 0.9}

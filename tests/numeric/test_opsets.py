@@ -22,7 +22,7 @@ from irkit.library import get_pass
 from irkit.onnx.reader import loads
 from irkit.onnx.writer import dumps
 from irkit.opsets.converter import needs_conversion, newest_opset
-from tests.running import different
+from irkit.testing import different
 
 TARGET = 17
 

@@ -10,8 +10,8 @@ from hypothesis import given, settings, strategies as st
 
 from irkit import Model, Tensor, parse_model, print_model
 from irkit.library import get_pass
+from irkit.testing import different, run_pass
 from irkit.verifier import verify
-from tests.running import different, run_pass
 
 pytest.importorskip("onnxruntime", reason="models are run in ONNX Runtime")
 

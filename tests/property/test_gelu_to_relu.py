@@ -9,7 +9,7 @@ from hypothesis import given, settings, strategies as st
 
 from irkit import Model, parse_model
 from irkit.library import get_pass
-from tests.running import run_pass
+from irkit.testing import run_pass
 
 
 @dataclass

@@ -9,9 +9,8 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 
 from irkit import Effect, Model, Pass, TensorType, difference, parse_model, print_model, structural_hash, verify
 from irkit.library import all_passes
+from irkit.testing import different, models, run_pass
 from irkit.types import ValueType
-from tests.property.strategies import models
-from tests.running import different, run_pass
 
 PASSES = [cls for cls in all_passes() if cls.source]
 EXACT = [cls for cls in PASSES if cls.effect is Effect.EXACT]

@@ -12,7 +12,7 @@ from hypothesis import given, settings, strategies as st
 
 import irkit
 from irkit import Model, difference, parse_model, print_model, structural_hash, verify
-from tests.property.strategies import models
+from irkit.testing import models
 
 
 @given(model=models())

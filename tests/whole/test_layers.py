@@ -15,7 +15,7 @@ import pytest
 
 from tests.whole.sources import ROOT, imports_of, python_files
 
-OPTIONAL = {"onnxruntime", "networkx", "onnx_graphsurgeon", "onnx_ir", "hypothesis", "hailo_sdk_client", "hailo_platform"}
+OPTIONAL = {"onnxruntime", "networkx", "onnx_graphsurgeon", "onnx_ir", "hailo_sdk_client", "hailo_platform"}
 FACADE = ("__init__.py", "__main__.py")  # of irkit itself: they re-export and start, so they stand above all layers
 
 
@@ -76,6 +76,13 @@ def wrong_onnx_imports(source: str, may_import_onnx: bool) -> Iterator[str]:
             yield f"line {found.line}: {found.module}: optional, so imported only where it is used"
 
 
+def wrong_test_imports(source: str) -> Iterator[str]:
+    """Imports of packages that only tests need; irkit/testing/strategies.py is for those who have hypothesis."""
+    for found in imports_of(source):
+        if found.module.partition(".")[0] in {"hypothesis", "pytest"}:
+            yield f"line {found.line}: {found.module}: irkit runs without it"
+
+
 def wrong_process_calls(source: str) -> Iterator[str]:
     """Calls of print, input, exit, sys.exit, sys.stdout and sys.stderr: those belong to the command line."""
     for node in ast.walk(ast.parse(source)):
@@ -124,6 +131,12 @@ def test_only_irkit_onnx_imports_onnx() -> None:
     files = [*python_files("irkit"), *python_files("passes")]
     found = [report(path, wrong_onnx_imports(read(path), path.parts[:2] == ("irkit", "onnx"))) for path in files]
     assert [line for lines in found for line in lines] == []
+
+
+def test_only_the_strategies_import_hypothesis() -> None:
+    files = [path for path in python_files("irkit", "passes") if path.parts[1:] != ("testing", "strategies.py")]
+    assert [line for path in files for line in report(path, wrong_test_imports(read(path)))] == []
+    assert len(list(wrong_test_imports("def f():\n    from hypothesis import given"))) == 1
 
 
 def test_only_the_command_line_prints_and_exits() -> None:

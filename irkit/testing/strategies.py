@@ -1,6 +1,6 @@
 """Random small models that ONNX Runtime runs: a hypothesis strategy for tests of anything that takes a model.
 
-    @given(models())
+    @given(irkit.testing.models())
     def test_something(model: irkit.Model) -> None: ...
 
 The graphs are like those exporters write: layers with stored weights, branches that meet again, shape arithmetic,
@@ -14,17 +14,18 @@ from dataclasses import dataclass, field
 
 from hypothesis import note, strategies as st
 
-from irkit import Model, parse_model
+from irkit.model import Model
+from irkit.text import parse_model
 
 Shape = tuple[int, ...]
 """Shape of a value without its batch."""
 
-UNARY = ["Relu", "Neg", "Identity", "Dropout", "Sigmoid", "Tanh", "Abs", "Erf", "HardSwish", "Softplus"]
-BINARY = ["Add", "Sub", "Mul"]
+_UNARY = ["Relu", "Neg", "Identity", "Dropout", "Sigmoid", "Tanh", "Abs", "Erf", "HardSwish", "Softplus"]
+_BINARY = ["Add", "Sub", "Mul"]
 
 
 @dataclass
-class Net:
+class _Net:
     """The text of a model that grows step by step; `made` are the values so far with their shapes."""
 
     draw: st.DrawFn
@@ -63,7 +64,7 @@ class Net:
         return fitting[-1] if self.draw(st.integers(0, 3)) else self.draw(st.sampled_from(fitting))
 
 
-def convolution(net: Net) -> None:
+def _convolution(net: _Net) -> None:
     x = net.pick(3)
     if x is None:
         return
@@ -75,7 +76,7 @@ def convolution(net: Net) -> None:
     net.then((out, *size), "Conv", *inputs, attrs=f"{{pads={pads}, group={groups}}}")
 
 
-def batch_norm(net: Net) -> None:
+def _batch_norm(net: _Net) -> None:
     x = net.pick(3)
     if x is not None:
         channels = net.made[x][0]
@@ -84,20 +85,20 @@ def batch_norm(net: Net) -> None:
         net.then(net.made[x], "BatchNormalization", x, *parameters, variance, attrs="{epsilon=0.1}")
 
 
-def layer(net: Net) -> None:
+def _layer(net: _Net) -> None:
     """Convolution, batch norm and activation in a row, as most networks have them."""
-    convolution(net)
-    batch_norm(net)
-    unary(net)
+    _convolution(net)
+    _batch_norm(net)
+    _unary(net)
 
 
-def unary(net: Net) -> None:
+def _unary(net: _Net) -> None:
     x = net.pick()
     assert x is not None
-    net.then(net.made[x], net.draw(st.sampled_from(UNARY)), x)
+    net.then(net.made[x], net.draw(st.sampled_from(_UNARY)), x)
 
 
-def binary(net: Net) -> None:
+def _binary(net: _Net) -> None:
     x = net.pick()
     assert x is not None
     shape = net.made[x]
@@ -106,10 +107,10 @@ def binary(net: Net) -> None:
         st.sampled_from([net.weights(), net.weights(shape[0], *[1] * (len(shape) - 1))])
     )
     inputs = net.draw(st.permutations([x, other]))
-    net.then(shape, net.draw(st.sampled_from(BINARY)), *inputs)
+    net.then(shape, net.draw(st.sampled_from(_BINARY)), *inputs)
 
 
-def gelu(net: Net) -> None:
+def _gelu(net: _Net) -> None:
     x = net.pick()
     assert x is not None
     (divided,) = net.node("Div", x, net.constant("float32[]", "1.4142135"))
@@ -119,7 +120,7 @@ def gelu(net: Net) -> None:
     net.then(net.made[x], "Mul", product, net.constant("float32[]", "0.5"))
 
 
-def concat_and_split(net: Net) -> None:
+def _concat_and_split(net: _Net) -> None:
     x = net.pick(3)
     if x is None:
         return
@@ -133,7 +134,7 @@ def concat_and_split(net: Net) -> None:
     net.made.update(zip(names, [(1, *size), (channels - 1, *size)], strict=True))
 
 
-def transpose(net: Net) -> None:
+def _transpose(net: _Net) -> None:
     x = net.pick(3)
     if x is None:
         return
@@ -145,7 +146,7 @@ def transpose(net: Net) -> None:
         net.then((channels, height, width), "Transpose", moved, attrs="{perm=[0,3,1,2]}")
 
 
-def flatten(net: Net) -> None:
+def _flatten(net: _Net) -> None:
     """To rank 2, by a constant shape, an attribute, or a shape that is computed from the input's."""
     x = net.pick(3)
     if x is None:
@@ -163,7 +164,7 @@ def flatten(net: Net) -> None:
         net.then((features,), "Reshape", x, target)
 
 
-def linear(net: Net) -> None:
+def _linear(net: _Net) -> None:
     x = net.pick(1)
     if x is None:
         return
@@ -176,7 +177,7 @@ def linear(net: Net) -> None:
         net.then((out,), "Gemm", x, net.weights(out, features), net.weights(out), attrs=attrs)
 
 
-def pooling(net: Net) -> None:
+def _pooling(net: _Net) -> None:
     x = net.pick(3)
     if x is not None:
         shape = (net.made[x][0], 1, 1)
@@ -186,7 +187,7 @@ def pooling(net: Net) -> None:
             net.then(shape, "ReduceMean", x, attrs="{axes=[2,3]}")
 
 
-def nothing(net: Net) -> None:
+def _nothing(net: _Net) -> None:
     """Nodes that change nothing."""
     x = net.pick(3)
     if x is None:
@@ -202,7 +203,7 @@ def nothing(net: Net) -> None:
     net.then(shape, kind, *inputs, attrs=attrs)
 
 
-def twice(net: Net) -> None:
+def _twice(net: _Net) -> None:
     """Two equal nodes with equal weights, both read."""
     x = net.pick(3)
     if x is None:
@@ -213,7 +214,7 @@ def twice(net: Net) -> None:
     net.then(shape, "Add", *pair)
 
 
-def constant_arithmetic(net: Net) -> None:
+def _constant_arithmetic(net: _Net) -> None:
     x = net.pick()
     assert x is not None
     number = net.draw(st.sampled_from(["0.5", "-2.0", "0.0", "1.0"]))
@@ -222,7 +223,7 @@ def constant_arithmetic(net: Net) -> None:
     net.then(net.made[x], "Add", x, squared)
 
 
-def branches(net: Net) -> None:
+def _branches(net: _Net) -> None:
     """An If, on a constant or on a value, whose branches read outer values."""
     x = net.pick()
     assert x is not None
@@ -238,16 +239,22 @@ def branches(net: Net) -> None:
     net.then(net.made[x], "If", condition, attrs=attrs)
 
 
-STEPS: list[Callable[[Net], None]] = [
-    layer, layer, layer, convolution, batch_norm, unary, unary, binary, gelu, concat_and_split, transpose, flatten,
-    linear, pooling, nothing, twice, constant_arithmetic, branches,
+_STEPS: list[Callable[[_Net], None]] = [
+    _layer, _layer, _layer, _convolution, _batch_norm, _unary, _unary, _binary, _gelu, _concat_and_split, _transpose,
+    _flatten, _linear, _pooling, _nothing, _twice, _constant_arithmetic, _branches,
 ]  # fmt: skip
 
 
 @st.composite
 def models(draw: st.DrawFn, min_steps: int = 1, max_steps: int = 12) -> Model:
-    """A random model of opset 17 with named nodes; inputs `x` and sometimes `z`, up to three outputs."""
-    net = Net(draw)
+    """A random model of opset 17 with named nodes; inputs `x` and sometimes `z`, up to three outputs.
+
+    Args:
+        draw: given by hypothesis.
+        min_steps: how many parts, of one to a few nodes each, a model is made of at least.
+        max_steps: and at most.
+    """
+    net = _Net(draw)
     channels, size = draw(st.sampled_from([1, 2, 4])), draw(st.sampled_from([1, 3, 4]))
     net.made["x"] = (channels, size, size)
     batch = draw(st.sampled_from(["2", "N"]))
@@ -256,7 +263,7 @@ def models(draw: st.DrawFn, min_steps: int = 1, max_steps: int = 12) -> Model:
         net.made["z"] = (channels, size, size)
         inputs.append(inputs[0].replace("%x", "%z"))
     fed = list(net.made)
-    for step in draw(st.lists(st.sampled_from(STEPS), min_size=min_steps, max_size=max_steps)):
+    for step in draw(st.lists(st.sampled_from(_STEPS), min_size=min_steps, max_size=max_steps)):
         step(net)
     outputs = _outputs(net, fed)
     made = ", ".join(f"%{name}: float32[{','.join([batch, *map(str, net.made[name])])}]" for name in outputs)
@@ -265,7 +272,7 @@ def models(draw: st.DrawFn, min_steps: int = 1, max_steps: int = 12) -> Model:
     return parse_model(text)
 
 
-def _outputs(net: Net, fed: list[str]) -> list[str]:
+def _outputs(net: _Net, fed: list[str]) -> list[str]:
     """The last value, and some others, read or not."""
     made = [name for name in net.made if name not in fed]
     if not made:
