@@ -1,6 +1,7 @@
 """Writing the folder that `irkit optimize` leaves: whole, or not at all.
 
     model.onnx     what the compiler gets; the same bytes for the same input, options and version of irkit
+    model.alls, script.json, compile.py, ...   what else compiler and Pi need: irkit.hailo.deployment
     report.json    every pass, the proof, the drift, what remains, what was not checked
     report.md      the same for people
     manifest.json  sha256 of every file, versions, options; `identity` is a hash of what no run varies
@@ -21,17 +22,25 @@ import tempfile
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from irkit.compiler import OptimizeResult
-from irkit.errors import OutputError
+from irkit.errors import ModelError, OutputError
 from irkit.onnx.writer import save
 from irkit.render import SCHEMA, optimize_json, report_markdown
 from irkit.version import __version__
 
+if TYPE_CHECKING:
+    from irkit.hailo.equipment import Equipment
+    from irkit.pipeline import Progress
+
 MODEL, REPORT, PAGE, MANIFEST = "model.onnx", "report.json", "report.md", "manifest.json"
 
-_OURS = re.compile(r"model\.onnx|model\.[0-9a-f]+\.data|report\.json|report\.md|manifest\.json")
+_OURS = re.compile(
+    r"(model|pre|host)\.onnx|(model|pre|host)\.[0-9a-f]+\.data|report\.json|report\.md|manifest\.json|model\.alls|script\.json"
+    r"|nms\.json|preprocess\.json|io_map\.json|calibration_data\.np[yz]|compile\.py|compile_for_\w+\.sh|selftest\.py"
+    r"|DEPLOYMENT_README\.md|golden"
+)
 _MEASURED_WITH = ("numpy", "onnx", "onnxruntime", "protobuf")
 
 
@@ -62,7 +71,13 @@ def check_folder(folder: Path, source: Path | None, *, force: bool = False) -> N
 
 
 def write_bundle(
-    result: OptimizeResult, folder: str | os.PathLike[str], *, target: str = "", force: bool = False
+    result: OptimizeResult,
+    folder: str | os.PathLike[str],
+    *,
+    target: str = "",
+    force: bool = False,
+    equipment: Equipment | None = None,
+    progress: Progress | None = None,
 ) -> Path:
     """Write the result of `irkit.optimize` to a folder. Returns its path.
 
@@ -71,22 +86,45 @@ def write_bundle(
         folder: the folder to make.
         target: how the target is called in the report; its own name unless said.
         force: replace a folder that irkit wrote before.
+        equipment: calibration data and the like.
+        progress: is told of every step.
 
-    Raises `OutputError` where it cannot be written; then nothing is left behind, and what was there stays.
+    Raises `OutputError` where it cannot be written, and another `InputError` where the equipment does not fit; then
+    nothing is left behind, and what was there stays.
     """
     place = Path(folder)
     check_folder(place, result.source, force=force)
-    with _staged(place) as stage:
+    with staged(place) as stage:
         save(result.model, stage / MODEL)
+        _equip(result, stage, place, equipment, progress)
         _write_text(stage / REPORT, _dump(optimize_json(result)))
         _write_text(stage / PAGE, report_markdown(result, target or str(result.target)))
         _write_text(stage / MANIFEST, _dump(_manifest(result, stage)))
     return place
 
 
+def _equip(
+    result: OptimizeResult, stage: Path, place: Path, equipment: Equipment | None, progress: Progress | None
+) -> None:
+    """Write the files of the deployment, unless the model is not one that could be deployed: its shapes are open."""
+    from irkit.hailo.equipment import Equipment, equip
+    from irkit.hailo.ports import input_ports, output_ports
+
+    given = equipment or Equipment()
+    try:
+        input_ports(result.model), output_ports(result.model)
+    except ModelError as error:
+        if given.calibration is not None:
+            raise
+        result.gaps.append(f"files for compiler and chip, which need static shapes: {error}")
+        return
+    name = result.source.stem if result.source is not None else place.name
+    equip(result.model, result.target, stage, name, given, progress)
+
+
 @contextlib.contextmanager
-def _staged(place: Path) -> Iterator[Path]:
-    """A folder beside `place` that takes its name when all went well, and goes where not."""
+def staged(place: Path) -> Iterator[Path]:
+    """A folder beside `place` that takes its name when all went well, and goes where not. Raises `OutputError`."""
     made = _make_parents(place.parent)
     try:
         stage = Path(tempfile.mkdtemp(prefix=f".{place.name}-", dir=place.parent))
@@ -156,13 +194,14 @@ def _dump(plain: Any) -> str:
 
 
 def _manifest(result: OptimizeResult, stage: Path) -> dict[str, Any]:
-    files = {path.name: _entry(path) for path in sorted(stage.iterdir())}
+    paths = {path.relative_to(stage).as_posix(): path for path in sorted(stage.rglob("*")) if path.is_file()}
+    files = {name: _entry(path) for name, path in paths.items()}
     stable = {
         "irkit": __version__,
         "target": str(result.target),
         "compiler": result.target.version,
         "options": dict(result.options),
-        "files": {name: entry for name, entry in files.items() if name not in (REPORT, PAGE)},
+        "files": {name: entry for name, entry in files.items() if name not in (REPORT, PAGE, "golden/outputs.npz")},
     }
     return {
         "schema": SCHEMA,

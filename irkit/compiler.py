@@ -24,6 +24,7 @@ from irkit.target import Target, load_target
 if TYPE_CHECKING:  # what a lint does not need is imported where it is used
     from irkit.drift import Drift
     from irkit.hailo.calibration import CalibrationSet
+    from irkit.hailo.dfc_events import DfcLog
     from irkit.hailo.scripts import ScriptFile
     from irkit.history import History
     from irkit.pipeline import PipelineResult, Progress, Verify
@@ -50,6 +51,7 @@ class OptimizeResult:
         report: what remains to be said: findings of the passes, of the proof, and of lint on the result.
         context: what the passes ran in.
         trace: every rewrite, where it was asked for.
+        gaps: parts of the bundle that could not be written, with the reason.
     """
 
     model: Model
@@ -60,6 +62,7 @@ class OptimizeResult:
     report: Report = field(repr=False)
     context: Context = field(default_factory=Context, repr=False)
     trace: Sequence[Step] | None = field(default=None, repr=False)
+    gaps: list[str] = field(default_factory=list, repr=False)
 
     @property
     def refusals(self) -> Mapping[str, Sequence[str]]:
@@ -100,6 +103,7 @@ def lint(
     *,
     calib: str | os.PathLike[str] | None = None,
     scripts: Sequence[str | os.PathLike[str]] = (),
+    dfc_log: str | os.PathLike[str] | DfcLog | None = None,
     rules: Sequence[str | os.PathLike[str]] = (),
     select: Sequence[str] = (),
     ignore: Sequence[str] = (),
@@ -112,6 +116,7 @@ def lint(
         target: such as `hailo8`, `hailo8@3.33`, or the path of a table of rules.
         calib: the calibration set that goes with the model: a .npy, an .npz, or a folder of arrays or images.
         scripts: what is to compile it: model scripts (.alls), shell scripts, Python files. They are read, never run.
+        dfc_log: what the compiler said when it was tried: the path of its log, the text, or what `read_dfc_log` made.
         rules: files of facts of your own, laid over those of a target that is given by name.
         select: rules to run, by code, beginning of codes, or name; all where it is empty.
         ignore: rules not to run.
@@ -121,12 +126,12 @@ def lint(
     Raises a subclass of `InputError` where one of them cannot be read.
     """
     chip = _target(target, rules)
-    calibration, held = _opened_set(calib), _read_scripts(scripts)
+    calibration, held, log = _opened_set(calib), _read_scripts(scripts), _read_log(dfc_log)
     with _opened(model) as (opened, source):
         _check_outputs(opened)
         name = str(source or opened.graph.name)
         settled = (settings or Settings()).under(select=tuple(select), ignore=tuple(ignore))
-        return lint_model(opened, chip, name, settled, calibration=calibration, scripts=held)
+        return lint_model(opened, chip, name, settled, calibration=calibration, scripts=held, dfc_log=log)
 
 
 def optimize(
@@ -326,6 +331,14 @@ def _read_scripts(paths: Sequence[str | os.PathLike[str]]) -> list[ScriptFile]:
     from irkit.hailo.scripts import read_script
 
     return [read_script(path) for path in paths]
+
+
+def _read_log(log: str | os.PathLike[str] | DfcLog | None) -> DfcLog | None:
+    if not isinstance(log, (str, os.PathLike)):
+        return log
+    from irkit.hailo.dfc_log import read_dfc_log
+
+    return read_dfc_log(log)
 
 
 def _check_outputs(model: Model) -> None:

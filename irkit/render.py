@@ -135,7 +135,7 @@ def drift_text(drift: Drift) -> str:
 
 def not_checked(result: OptimizeResult) -> list[str]:
     """What nobody looked at, so that nobody takes it for granted."""
-    items = []
+    items = [f"not written: {gap}" for gap in result.gaps]
     if result.options.get("verify") == "none":
         items.append("whether the function was kept: proof was switched off")
     for proof in result.run.proofs:

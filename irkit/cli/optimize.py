@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from irkit.cli import arguments, console
+from irkit.cli import arguments, console, deploying
 from irkit.diagnostics import Severity
 from irkit.errors import OptionError, OutputError
 
@@ -36,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_shape_flags(parser.add_argument_group("shapes"))
     _add_pass_flags(parser.add_argument_group("passes"))
     _add_proof_flags(parser.add_argument_group("proof"))
+    deploying.add_flags(parser)
     _add_seeing_flags(parser.add_argument_group("seeing what happens"))
 
 
@@ -93,6 +94,7 @@ def run(options: argparse.Namespace) -> int:
     written = folder if options.output is not None or not options.why else None
     if written is not None:
         bundle.check_folder(written, path, force=options.force)
+    equipment = deploying.equipment_of(options)
     dumps = arguments.names_of(options.dump_after)
     dump_folder = _dump_folder(options, folder) if dumps else None
     with console.progress_bar() as progress:
@@ -102,7 +104,10 @@ def run(options: argparse.Namespace) -> int:
             if dump_folder is not None:
                 result.dump_after(dumps, dump_folder)
             if written is not None:
-                bundle.write_bundle(result, written, target=arguments.target_title(target), force=options.force)
+                title = arguments.target_title(target)
+                bundle.write_bundle(
+                    result, written, target=title, force=options.force, equipment=equipment, progress=progress
+                )
     _tell(options, result, histories, [place for place in (written, dump_folder) if place is not None], folder)
     return int(not result.ok)
 
@@ -117,21 +122,22 @@ def _optimized(
 ) -> OptimizeResult:
     from irkit import compiler
 
-    return compiler.optimize(
-        path,
-        target,
-        exact=options.exact,
-        bind=bind,
-        shapes=shapes,
-        only=options.only or (),
-        skip=arguments.names_of(options.skip),
-        options=pass_options(options),
-        passes=arguments.passes_of(options.passes),
-        verify=options.verify,
-        accept_drift=arguments.names_of(options.accept_drift),
-        trace=options.trace,
-        progress=progress,
-    )
+    with console.stdout_for_results():
+        return compiler.optimize(
+            path,
+            target,
+            exact=options.exact,
+            bind=bind,
+            shapes=shapes,
+            only=options.only or (),
+            skip=arguments.names_of(options.skip),
+            options=pass_options(options),
+            passes=arguments.passes_of(options.passes),
+            verify=options.verify,
+            accept_drift=arguments.names_of(options.accept_drift),
+            trace=options.trace,
+            progress=progress,
+        )
 
 
 def _dump_folder(options: argparse.Namespace, folder: Path) -> Path:
@@ -189,9 +195,9 @@ def next_command(result: OptimizeResult, options: argparse.Namespace, folder: Pa
     errors = [finding for finding in result.report.findings if finding.severity is Severity.ERROR]
     model = str(folder / "model.onnx")
     if not errors:
-        return arguments.command_line("hailo", "parser", "onnx", model, "--hw-arch", result.target.name) + (
-            "   (where the Dataflow Compiler is installed)"
-        )
+        if options.calib is None and options.random_calib is None and not result.gaps:
+            return arguments.command_line("irkit", "optimize", str(options.model), "--calib", "PATH", "-o", str(folder))
+        return arguments.command_line("irkit", "compile", str(folder)) + "   (where the Dataflow Compiler is installed)"
     again = lint_next(result.report, options)
     if "--bind" in again or "--shape" in again:
         return again

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -172,7 +173,7 @@ def _fitted(sample: Array, item: CalibrationInput, port: Port, how: Preprocessin
         if not np.isfinite(sample).all():
             raise CalibrationError(f"sample {index} for `{port.name}` holds NaN or infinity")
         sample = how.normalize(sample[None])[0]
-    return sample
+    return np.asarray(sample)
 
 
 def _laid_out(sample: Array, port: Port, how: Preprocessing) -> Array:
@@ -209,6 +210,5 @@ def _pack(folder: Path, file: str, ports: Sequence[Port]) -> None:
             part = folder / _part(port)
             info = zipfile.ZipInfo(f"{port.name}.npy", _DATE)
             with open(part, "rb") as data, archive.open(info, "w", force_zip64=True) as out:
-                while block := data.read(1 << 20):
-                    out.write(block)
+                shutil.copyfileobj(data, out, 1 << 20)
             part.unlink()

@@ -96,4 +96,4 @@ def _port(value: Value, node: str) -> Port:
     layout = _LAYOUTS.get(len(sizes), "unknown")
     if sizes[:1] != (1,) or math.prod(sizes) == 0:
         layout = "unknown"
-    return Port(value.name, node, sizes, str(dtype), layout)
+    return Port(value.name, node, sizes, dtype.label, layout)
