@@ -102,7 +102,7 @@ def _is_linted(doc: RuleDoc) -> bool:
 
 
 def _paragraph(heading: str, text: str, style: Style) -> str:
-    sentence = text[:1].upper() + text[1:]
+    sentence = text if text.startswith("irkit ") else text[:1].upper() + text[1:]
     return f"{style.paint(heading, 'bold')}\n{style.wrap(sentence, '    ')}"
 
 
