@@ -6,7 +6,9 @@ schema of its operator as soon as it is made: mistakes are raised at the line of
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
+from types import FrameType
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
 from irkit import ops
@@ -68,18 +70,20 @@ class Builder(TypedBuilder):
     """The `op` of a replacement.
 
     Attributes:
+        model: the model they are made for.
         nodes: the nodes made so far, in order.
         constants: the initializers made so far.
         domains: domains of the nodes that the model does not import yet.
     """
 
     def __init__(self, model: Model, graph: Graph) -> None:
-        self._model = model
+        self.model = model
         self._graph = graph
         self._in_function = _root_of(graph) is not model.graph
         self.nodes: list[Node] = []
         self.constants: dict[Value, str] = {}
         self.domains: set[str] = set()
+        self._lines: dict[Node, str] = {}
 
     if not TYPE_CHECKING:  # irkit/typed_ops.pyi declares the operators
 
@@ -138,7 +142,12 @@ class Builder(TypedBuilder):
             if problem := next(problems(node, schema), ""):
                 raise PassError(f"{op}: {problem}")
         self.nodes.append(node)
+        self._lines[node] = _calling_line()
         return node
+
+    def line_of(self, node: Node | None) -> str:
+        """`FILE:LINE` where a node was made; "" for one that was not made here."""
+        return self._lines.get(node, "") if node is not None else ""
 
     def _schema(self, op: str, domain: str) -> OpSchema | None:
         """The operator as the model's operator sets have it; None in a domain that is not known.
@@ -170,6 +179,14 @@ class Builder(TypedBuilder):
                 raise PassError(f"{op}: no operand tells the type of {item}; give op.constant({item}, dtype=...)")
             return self.constant(item, dtype=dtype)
         return self.constant(item)
+
+
+def _calling_line() -> str:
+    """`FILE:LINE` of the code that calls this file."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename == __file__:
+        frame = frame.f_back
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}" if frame is not None else ""
 
 
 def _root_of(graph: Graph) -> Graph:

@@ -62,7 +62,9 @@ class GraphError(IrkitError):
 
 
 class InvariantError(GraphError):
-    """The verifier found a broken invariant."""
+    """The verifier found a broken invariant. `node`: the node it does not hold at, where there is one."""
+
+    node: object = None
 
 
 class ExecutionError(IrkitError):

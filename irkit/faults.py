@@ -6,6 +6,7 @@ input) are led back to the edits that made them, by an `EditWatch`.
 
 from __future__ import annotations
 
+import dis
 import inspect
 import sys
 import traceback
@@ -46,6 +47,20 @@ def place_in(error: BaseException, function: Callable[..., Any] | None) -> str:
     return f"{code.co_filename}:{lines[-1]}" if lines else line_of(function)
 
 
+def return_line(function: Callable[..., Any] | None) -> str:
+    """`FILE:LINE` of the only `return` of a function; where it is defined, if there are several."""
+    code = getattr(inspect.unwrap(function), "__code__", None) if function is not None else None
+    if code is None:
+        return ""
+    line, found = code.co_firstlineno, set()
+    for instruction in dis.get_instructions(code):
+        started = instruction.starts_line
+        line = getattr(instruction, "line_number", None) or (started if started else line)
+        if instruction.opname in ("RETURN_VALUE", "RETURN_CONST"):
+            found.add(line)
+    return f"{code.co_filename}:{found.pop()}" if len(found) == 1 else line_of(function)
+
+
 def described(error: BaseException) -> str:
     """What an error says, with its kind where irkit did not raise it on purpose."""
     if isinstance(error, SystemExit):
@@ -53,7 +68,10 @@ def described(error: BaseException) -> str:
     if isinstance(error, RecursionError):
         return "RecursionError: it calls itself too deeply"
     kind = "" if type(error).__module__.startswith("irkit.") else f"{type(error).__name__}: "
-    text = str(error).partition("\n")[0] if isinstance(error, InvariantError) else str(error)
+    text = str(error)
+    if isinstance(error, InvariantError):
+        text = text.partition("\n")[0]
+        text += "; graph.sort() puts nodes behind what they read" if "order" in text.partition(":")[0] else ""
     return f"{kind}{text}" if text else type(error).__name__
 
 
@@ -77,7 +95,10 @@ def user_error(item: Pass, error: BaseException, watch: EditWatch) -> UserPassEr
         if step.f_code.co_filename in (file, item.source):
             frame, line = step, number
     node = _node_of(frame.f_locals) if frame is not None else None
-    place = f"{frame.f_code.co_filename}:{line}" if frame is not None else watch.last_place or line_of(run)
+    place = f"{frame.f_code.co_filename}:{line}" if frame is not None else ""
+    if not place and isinstance(error, InvariantError):
+        place = watch.place_of(error.node)
+    place = place or watch.last_place or item.place()
     what = described(error)
     at = f"at {node!r}: " if node is not None and repr(node) not in what else ""
     return UserPassError(fault(item.name, place, at + what), place=place)

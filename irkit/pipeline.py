@@ -17,10 +17,12 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias, get_args
 
 from irkit import drift as drift_module, proof as proof_module
+from irkit.contract import broken_contract, run_users, signature
 from irkit.diagnostics import Severity
 from irkit.drift import Drift
 from irkit.errors import InputError, InvariantError, ModelError, OptionError, PassError
 from irkit.executor import require_runtime
+from irkit.faults import fault, is_bundled
 from irkit.infer import Inference
 from irkit.ir import Value
 from irkit.journal import Edit
@@ -29,8 +31,8 @@ from irkit.model import Model
 from irkit.pass_base import Context, Effect, Pass
 from irkit.pass_spec import parse_passes
 from irkit.proof import Fault, Proof, ProofVerdict
-from irkit.types import SparseTensorType, TensorType, ValueType
-from irkit.verifier import verify as verify_ir
+from irkit.verifier import is_sound, verify as verify_ir
+from irkit.when import not_for
 
 Verify: TypeAlias = Literal["each", "ends", "none"]
 """What is proven: each pass, each run of exact passes, or nothing."""
@@ -39,6 +41,8 @@ VERIFY_CHOICES = get_args(Verify)
 
 MOST_BANS = 16
 """A pass more of whose rewrites are wrong is left out as a whole."""
+
+_OTHER_EFFECTS = '"approximate" or "retrain"'
 
 MOST_ROUNDS = 5
 """How often the passes are gone through until they settle."""
@@ -206,7 +210,7 @@ class _Runner:
         """Run all passes, in rounds until a whole round found nothing to do."""
         began = time.perf_counter()
         self.inference.update()
-        self.context.update_types = self.inference.update
+        self.context.inference, self.context.update_types = self.inference, self.inference.update
         plan, mark = list(self.passes), self.model.journal.position
         later = [item.repeated() for item in plan]
         first, idle = 0, 0
@@ -233,9 +237,7 @@ class _Runner:
             verify_ir(self.model)
         except InvariantError as error:
             self.model.journal.undo_to(mark)
-            try:
-                verify_ir(self.model)
-            except InvariantError:
+            if not is_sound(self.model):
                 what = str(error).partition("\n")[0]
                 raise ModelError(f"the model is not valid: {what}; repair it, or export it again") from error
             raise
@@ -272,8 +274,14 @@ class _Runner:
             run.failed = "left out, since its rewrites were proven wrong"
         elif any(earlier.failed and earlier.spec == run.spec for earlier in self.result.passes[:index]):
             context.notes.setdefault(item.name, []).append("not asked again, since it failed")
+        elif reason := not_for(item, context.target):
+            context.notes.setdefault(item.name, []).append(f"left out: {reason}")
         else:
-            run.failed = self._attempt(item)
+            try:
+                run.failed = self._attempt(item)
+            except BaseException:
+                self._restore(checkpoint)  # whoever holds the model finds it as it was before this pass
+                raise
             if run.failed:
                 self._restore(checkpoint)
                 message = f"{item.name}: {run.failed}"
@@ -288,10 +296,13 @@ class _Runner:
         self.ends[index:] = [journal.position]
 
     def _attempt(self, item: Pass) -> str:
-        """Let the pass work. Returns why it failed, or ""."""
-        before = _signature(self.model)
+        """Let the pass work. Returns why it failed, or ""; a pass that is not irkit's own raises `UserPassError`."""
         self.context.pass_name = item.name
         try:
+            if not is_bundled(item):
+                run_users(item, self.model, self.context)
+                return ""
+            before = signature(self.model)
             item.run(self.model, self.context)
             self.inference.update()
             if self.verify == "each":
@@ -307,7 +318,7 @@ class _Runner:
             return f"it failed ({type(error).__name__}: {error}), which is a bug of the pass{place}"
         finally:
             self.context.pass_name = ""
-        broken = _broken_contract(before, _signature(self.model))
+        broken = broken_contract(before, signature(self.model))
         if broken and self.strict:
             raise PassError(f"pass {item.name!r} broke its contract: {broken}")
         return f"it broke its contract: {broken}" if broken else ""
@@ -410,9 +421,15 @@ class _Runner:
         what = f"the rewrite {taken.rule!r}" if taken.rule else "the whole pass"
         value = f" of value {taken.fault.value!r}" if taken.fault.value else ""
         node = self.model.graph.node(taken.root) if taken.root in {node.name for node in self.model.graph} else None
-        message = f"{taken.pass_name}: {what} was proven wrong and is taken back; {taken.fault.reason}{value}"
-        advice = "the result is right without it; please report the pass"
-        self.context.find("IRK032", "wrong-rewrite", message, node, Severity.WARNING, advice)
+        item = next(item for item in self.passes if item.name == taken.pass_name)
+        own = not is_bundled(item)
+        message = f"{what} was proven wrong and is taken back; {taken.fault.reason}{value}"
+        message = fault(item.name, item.place(taken.rule), message) if own else f"{item.name}: {message}"
+        advice = f"mend it, or declare what it does: effect={_OTHER_EFFECTS}" if own else "please report the pass"
+        severity = Severity.ERROR if own else Severity.WARNING
+        self.context.find(
+            "IRK032", "wrong-rewrite", message, node, severity, f"the result is right without it; {advice}"
+        )
 
     def _measure(self, index: int) -> None:
         item = self.passes[index]
@@ -445,31 +462,3 @@ def _is_input(edit: Edit) -> bool:
 
 def _count(model: Model) -> int:
     return sum(1 for _ in model.walk())
-
-
-Signature: TypeAlias = "tuple[list[tuple[str, ValueType | None]], list[tuple[str, ValueType | None]]]"
-
-
-def _signature(model: Model) -> Signature:
-    """Names and types of inputs and outputs, in order."""
-    inputs = [value for value in model.graph.inputs if not value.is_initializer]
-    return [(v.name, v.type) for v in inputs], [(v.name, v.type) for v in model.graph.outputs]
-
-
-def _broken_contract(before: Signature, after: Signature) -> str:
-    """How a pass broke the promise to keep names, order and element types of inputs and outputs; "" if it did not."""
-    for kind, old, new in zip(("inputs", "outputs"), before, after, strict=True):
-        if [name for name, _ in old] != [name for name, _ in new]:
-            return f"the {kind} {[name for name, _ in old]} became {[name for name, _ in new]}"
-        for (name, old_type), (_, new_type) in zip(old, new, strict=True):
-            if not _is_kept(old_type, new_type):
-                return f"{name!r}, one of the {kind}, was {old_type} and became {new_type}"
-    return ""
-
-
-def _is_kept(old: ValueType | None, new: ValueType | None) -> bool:
-    if not isinstance(old, (TensorType, SparseTensorType)):
-        return old is None or type(old) is type(new)
-    if not isinstance(new, type(old)) or old.dtype != new.dtype:
-        return False
-    return old.shape is None or (new.shape is not None and len(old.shape) == len(new.shape))

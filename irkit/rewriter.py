@@ -22,9 +22,10 @@ from typing_extensions import dataclass_transform
 from irkit import ops
 from irkit.builder import Builder
 from irkit.errors import PassError
-from irkit.faults import fault, line_of
+from irkit.faults import fault, line_of, return_line
 from irkit.ir import Node, Value
 from irkit.matcher import Match, Matcher
+from irkit.opsets.signature import problems
 from irkit.pass_base import Context, Effect, Pass, define_pass
 from irkit.pattern_graph import trace
 from irkit.rewrite_rule import Refusal, Rule, refuse
@@ -35,6 +36,7 @@ from irkit.types import TensorType, ValueType
 from irkit.when import When, not_for
 
 if TYPE_CHECKING:
+    from irkit.infer import Inference
     from irkit.journal import Edit
     from irkit.model import Model
 
@@ -184,7 +186,7 @@ class Rewriter:
                 return False
             return self._apply(rule, match)
         except PassError as error:
-            place = error.place or line_of(rule.function("replace"))
+            place = error.place or return_line(rule.function("replace"))
             raise self._fault(place, f"rule {rule.label!r} at {node!r}: {error}") from error
 
     def _apply(self, rule: Rule, match: Match) -> bool:
@@ -247,13 +249,13 @@ class Rewriter:
             return
         inference.update()
         for node in builder.nodes:
-            for problem in inference.problems_of(node):
-                if not problem.declared:
-                    raise PassError(f"the new {node!r} is wrong: {problem.message}")
+            if reason := _wrong_types(node, inference):
+                raise PassError(f"the new {node!r} is wrong: {reason}", place=builder.line_of(node))
         for (name, old), value in zip(before, results, strict=True):
             new = inference.type_of(value)
             if isinstance(old, TensorType) and isinstance(new, TensorType) and not fits(old, new):
-                raise PassError(f"the replacement of {name!r} is {new}, but {name!r} is {old}")
+                place = builder.line_of(value.producer)
+                raise PassError(f"the replacement of {name!r} is {new}, but {name!r} is {old}", place=place)
 
     def _enqueue_near(self, reach: int) -> None:
         """Queue what the last edits may have changed the match of: nodes up to `reach` below them."""
@@ -272,6 +274,13 @@ class Rewriter:
 def _place(node: Node) -> str:
     """What a node is known by in the journal and in messages."""
     return node.name or node.output.name
+
+
+def _wrong_types(node: Node, inference: Inference) -> str:
+    """Why the types of what a new node reads do not fit together, or ""."""
+    found = next((problem.message for problem in inference.problems_of(node) if not problem.declared), "")
+    schema = ops.schema_of(node)
+    return found or (next(problems(node, schema), "") if schema is not None else "")
 
 
 def _is_inferred(value: Value) -> bool:

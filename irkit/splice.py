@@ -74,7 +74,12 @@ def _check_results(match: Match, results: Sequence[Value], builder: Builder) -> 
     for node in builder.nodes:
         for value in node.inputs:
             if value is not None and value in replaced:
-                raise PassError(f"the new {node.op} reads {value.name!r}, which it replaces; use the match's inputs")
+                what = f"the new {node.op} reads {value.name!r}, which it replaces; use the match's inputs"
+                raise PassError(what, place=builder.line_of(node))
+    read = [value for node in builder.nodes for value in node.inputs if value is not None]
+    for value in (*read, *results):
+        if value.graph is not None and value.graph.model is not builder.model:
+            raise PassError(f"the replacement reads {value.name!r}, which belongs to another model")
     for old, new in zip(match.outputs, results, strict=True):
         if isinstance(new.producer, Node) and new.producer.graph is None and new.producer not in builder.nodes:
             raise PassError(f"the replacement of {old.name!r} is made by a node that is not in the graph")

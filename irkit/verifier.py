@@ -60,7 +60,18 @@ def verify(model: Model) -> None:
         for check in CHECKS:
             for problem in check.find(place):
                 around = _surroundings(place.graph, problem.node)
-                raise InvariantError(f"{check.name}: {problem.message}\n{around}")
+                error = InvariantError(f"{check.name}: {problem.message}\n{around}")
+                error.node = problem.node
+                raise error
+
+
+def is_sound(model: Model) -> bool:
+    """Whether every invariant holds."""
+    try:
+        verify(model)
+    except InvariantError:
+        return False
+    return True
 
 
 def _places(model: Model) -> Iterator[Place]:

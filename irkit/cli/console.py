@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -37,6 +37,13 @@ def _write(stream: IO[str] | None, text: str) -> None:
         return
     encoding = getattr(stream, "encoding", None) or "utf-8"
     stream.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+
+
+@contextmanager
+def stdout_for_results() -> Iterator[None]:
+    """What a user's pass prints goes to stderr, so that it does not get into the result."""
+    with redirect_stdout(sys.stderr):
+        yield
 
 
 def style() -> Style:

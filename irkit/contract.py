@@ -1,0 +1,80 @@
+"""What a pass must keep, whatever it does; and a user's pass held to that as it runs."""
+
+from __future__ import annotations
+
+import os
+from typing import TypeAlias
+
+from irkit.edits import stable_order
+from irkit.errors import InvariantError
+from irkit.faults import EditWatch, broken, user_error
+from irkit.model import Model
+from irkit.pass_base import Context, Pass
+from irkit.types import SparseTensorType, TensorType, ValueType
+from irkit.verifier import is_sound, verify
+
+
+def run_users(item: Pass, model: Model, context: Context) -> None:
+    """Let a user's pass work, with all that can be checked of what it did. Raises `UserPassError`."""
+    before = signature(model)
+    watch = EditWatch(item, sum(1 for _ in model.walk()))
+    mark = model.journal.position
+    try:
+        with model.journal.listening(watch):
+            answer = item.run(model, context)  # type: ignore[func-returns-value]  # it should not
+        if answer is not None:
+            raise broken(item, f"`run` returned a {type(answer).__name__}; it edits the model it gets", watch)
+        watch.check_removed()
+        _check_graph(model, mark)
+        context.update_types()
+    except (Exception, SystemExit) as error:
+        if os.environ.get("IRKIT_DEBUG"):
+            raise
+        raise user_error(item, error, watch) from error
+    reason = broken_contract(before, signature(model))
+    if reason:
+        kinds = ("rename", "graph-outputs", "graph-inputs", "type")
+        raise broken(item, f"inputs and outputs stay as they are, but {reason}", watch, *kinds)
+
+
+def _check_graph(model: Model, mark: int) -> None:
+    """Raise `GraphError` where the edits since the mark broke the graph, which was sound before."""
+    try:
+        verify(model)
+    except InvariantError:
+        after = model.journal.position
+        model.journal.undo_to(mark)
+        was_sound = is_sound(model)
+        model.journal.redo_to(after)
+        if was_sound:
+            for graph in model.walk_graphs():
+                list(stable_order(graph))  # raises where it is a cycle that is wrong, which says more
+            raise
+
+
+Signature: TypeAlias = "tuple[list[tuple[str, ValueType | None]], list[tuple[str, ValueType | None]]]"
+
+
+def signature(model: Model) -> Signature:
+    """Names and types of inputs and outputs, in order."""
+    inputs = [value for value in model.graph.inputs if not value.is_initializer]
+    return [(v.name, v.type) for v in inputs], [(v.name, v.type) for v in model.graph.outputs]
+
+
+def broken_contract(before: Signature, after: Signature) -> str:
+    """How a pass broke the promise to keep names, order and element types of inputs and outputs; "" if it did not."""
+    for kind, old, new in zip(("inputs", "outputs"), before, after, strict=True):
+        if [name for name, _ in old] != [name for name, _ in new]:
+            return f"the {kind} {[name for name, _ in old]} became {[name for name, _ in new]}"
+        for (name, old_type), (_, new_type) in zip(old, new, strict=True):
+            if not _is_kept(old_type, new_type):
+                return f"{name!r}, one of the {kind}, was {old_type} and became {new_type}"
+    return ""
+
+
+def _is_kept(old: ValueType | None, new: ValueType | None) -> bool:
+    if not isinstance(old, (TensorType, SparseTensorType)):
+        return old is None or type(old) is type(new)
+    if not isinstance(new, type(old)) or old.dtype != new.dtype:
+        return False
+    return old.shape is None or (new.shape is not None and len(old.shape) == len(new.shape))
