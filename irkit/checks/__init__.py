@@ -5,6 +5,7 @@ from __future__ import annotations
 from irkit.checks import (
     attention,
     axes,
+    calibration,
     hosted,
     layers,
     layout,
@@ -12,10 +13,15 @@ from irkit.checks import (
     names,
     operators,
     opsets,
+    preprocessing,
     quantization,
+    ranges,
     resources,
+    scripts,
     shapes,
     speed,
+    toolcalls,
+    training,
     weights,
 )
 from irkit.linter import Rule, unique
@@ -23,6 +29,7 @@ from irkit.linter import Rule, unique
 _FAMILIES = (
     attention,
     axes,
+    calibration,
     hosted,
     layers,
     layout,
@@ -30,10 +37,15 @@ _FAMILIES = (
     names,
     operators,
     opsets,
+    preprocessing,
     quantization,
+    ranges,
     resources,
+    scripts,
     shapes,
     speed,
+    toolcalls,
+    training,
     weights,
 )
 

@@ -1,4 +1,4 @@
-"""Model scripts (.alls) of the Dataflow Compiler, as objects: commands, read from text with their lines and printed back.
+"""Model scripts (.alls) of the Dataflow Compiler as objects: commands, read with their lines and printed back.
 
     normalization1 = normalization([0.0, 0.0, 0.0], [255.0, 255.0, 255.0])
     model_optimization_config(calibration, batch_size=8, calibset_size=1024)
@@ -16,12 +16,12 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import NoReturn, TypeAlias, Union
+from typing import NoReturn, TypeAlias
 
 from irkit.errors import InputError
 
-Value: TypeAlias = Union[bool, int, float, str, tuple["Value", ...]]
-"""An argument. Text is a word (`enabled`, `conv1`, `net/conv1`), a glob of layers (`{conv*}`) or was quoted (a path)."""
+Value: TypeAlias = bool | int | float | str | tuple["Value", ...]
+"""An argument. Text is a word (`enabled`, `net/conv1`), a glob of layers (`{conv*}`), or was quoted (a path)."""
 
 
 class ModelScriptError(InputError):
@@ -109,7 +109,7 @@ def _is_plain(text: str) -> bool:
     """Whether text reads back as itself without quotes. Paths of files are quoted, as everyone writes them."""
     if _GLOB.fullmatch(text):
         return True
-    is_path = text.startswith(".") or "." in text.rpartition("/")[2] or text.startswith("/")
+    is_path = text.startswith((".", "/")) or "." in text.rpartition("/")[2]
     return bool(_WORD.fullmatch(text)) and not is_path and isinstance(_word_value(text), str)
 
 

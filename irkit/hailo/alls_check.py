@@ -143,7 +143,9 @@ class _Call:
             return
         pairs = list(zip(signature.positional, self.args, strict=False))
         given = [(kind, value) for (_name, kind), value in pairs]
-        given += [(signature.keywords[key], value) for key, value in self.command.kwargs.items() if key in signature.keywords]
+        given += [
+            (signature.keywords[key], value) for key, value in self.command.kwargs.items() if key in signature.keywords
+        ]
         for kind, value in given:
             if kind.names_layers:
                 yield from (item for item in _flat(value) if isinstance(item, str))
@@ -170,7 +172,9 @@ def _statistics_problems(command: Command) -> Iterator[Problem]:
     if not isinstance(mean, tuple) or not isinstance(std, tuple):
         return
     if len(mean) != len(std):
-        message = f"`mean` and `std` of `normalization` must have one number a channel; found {len(mean)} and {len(std)}"
+        message = (
+            f"`mean` and `std` of `normalization` must have one number a channel; found {len(mean)} and {len(std)}"
+        )
         yield Problem(command.line, "value", message)
     if any(item == 0 for item in std):
         yield Problem(command.line, "value", f"`std` of `normalization` must not be 0; found {_shown(std)}")

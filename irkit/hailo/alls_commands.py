@@ -1,12 +1,12 @@
 """Making commands of model scripts: what is made here is right by the table of commands.
 
-    script = Script((
-        normalization([0, 0, 0], [255, 255, 255]),
-        calibration(batch_size=8, calibset_size=1024),
-        quantization(["conv46", "{ew_add*}"], precision_mode="a16_w16"),
-        command("performance_param", compiler_optimization_level="max"),
-    ))
-    path.write_text(str(script))
+script = Script((
+    normalization([0, 0, 0], [255, 255, 255]),
+    calibration(batch_size=8, calibset_size=1024),
+    quantization(["conv46", "{ew_add*}"], precision_mode="a16_w16"),
+    command("performance_param", compiler_optimization_level="max"),
+))
+path.write_text(str(script))
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ def command(name: str, /, *args: Any, outputs: str | Sequence[str] = (), **kwarg
 
     Args:
         name: such as `quantization_param`.
-        args, kwargs: its arguments: numbers, texts, flags, and lists of them. Those that are None are left out.
+        *args: arguments without a name: numbers, texts, flags, and lists of them. Those that are None are left out.
+        **kwargs: arguments by name.
         outputs: the name, or names, before `=`.
 
     Raises `OptionError` where the table of commands does not know it, or an argument is not of its kind.
@@ -47,7 +48,7 @@ def normalization(
 
 
 def calibration(*, batch_size: int | None = None, calibset_size: int | None = None) -> Command:
-    """How many samples of the calibration set are used (the compiler takes 64 where it is not told), and by how many."""
+    """How many samples of the calibration set are used, and how many at once; the compiler takes 64 unless told."""
     return command("model_optimization_config", "calibration", batch_size=batch_size, calibset_size=calibset_size)
 
 

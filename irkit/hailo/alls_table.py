@@ -52,13 +52,16 @@ _ACTIVATIONS = kinds.word(
     "sigmoid", "tanh", "linear", "relu", "relu6", "leaky", "elu", "silu", "swish", "hardswish", "hardsigmoid", "gelu",
     "softplus", "exp", "mish", "prelu", "sqrt", "threshold", "delta", "inv_pos", "minus_inv_pos", "log", "hardtanh",
 )  # fmt: skip
-_PRECISION = kinds.word("a8_w8", "a8_w4", "a16_w16", "a16_w8", "a16_w4", "a8_w4_a8", "a8_w8_a8", "a16_w16_a16", "a16_w8_a16")
+_PRECISION = kinds.word(
+    "a8_w8", "a8_w4", "a16_w16", "a16_w8", "a16_w4", "a8_w4_a8", "a8_w8_a8", "a16_w16_a16", "a16_w8_a16"
+)
 _CONVERSION = kinds.word(
     "bgr_to_rgb", "yuv_to_rgb", "yuv_to_bgr", "yuy2_to_hailo_yuv", "yuy2_to_rgb", "nv12_to_hailo_yuv", "nv12_to_rgb",
     "nv21_to_hailo_yuv", "nv21_to_rgb", "i420_to_hailo_yuv", "i420_to_rgb", "tf_rgbx_to_hailo_rgb",
 )  # fmt: skip
 _META_ARCH = kinds.word(
-    "yolov5", "yolov5_seg", "yolov6", "yolov7", "yolov8", "yolov8_seg", "yolox", "ssd", "centernet", "damoyolo", "nanodet",
+    "yolov5", "yolov5_seg", "yolov6", "yolov7", "yolov8", "yolov8_seg", "yolox", "ssd", "centernet", "damoyolo",
+    "nanodet",
 )  # fmt: skip
 _ENGINE = kinds.word("cpu", "nn_core", "auto")
 _MAX = kinds.word("max")
@@ -72,7 +75,8 @@ _NMS = {
 }  # fmt: skip
 
 _CLIPPING = {
-    "layers": kinds.LAYERS, "mode": kinds.word("disabled", "manual", "percentile", "percentile_force", "mmse", "mmse_if4b"),
+    "layers": kinds.LAYERS,
+    "mode": kinds.word("disabled", "manual", "percentile", "percentile_force", "mmse", "mmse_if4b"),
     "clipping_values": kinds.RANGE, "recollect_stats": kinds.FLAG, "policy": kinds.POLICY,
 }  # fmt: skip
 
@@ -175,7 +179,8 @@ _ALLOCATOR: dict[str, Kind] = {
         "max_auto_defuse", "max_auto_merge_depth", "ppu_reshape_slack", "seed",
     ), kinds.whole(0)),
     **dict.fromkeys((
-        "fps_ratio_impact", "merge_max_layer_utilization", "merge_max_memory_utilization", "merge_min_layer_utilization",
+        "fps_ratio_impact", "merge_max_layer_utilization", "merge_max_memory_utilization",
+        "merge_min_layer_utilization",
     ), kinds.number(0)),
     **dict.fromkeys(("timeout", "cluster_timeout", "splitter_timeout"), kinds.DURATION),
     "enable_axis_upsize": kinds.either(kinds.SWITCH, kinds.word("bottleneck_fps")),
@@ -200,10 +205,10 @@ _HEF = {
 }  # fmt: skip
 
 _COMPILATION = dict.fromkeys((
-    "no_contexts", "use_16x4_sc", "layer_output_buffers_format", "number_of_subclusters", "resources_allocation_strategy",
-    "resize_bilinear_streaming", "balance_output_multisplit", "buffer_in_l4", "compress_l3_weights", "defuse_num_layers",
-    "defuse_spatial_w", "enable_ew_add_optimization", "mixed_mem", "number_of_apus", "number_of_input_aligners",
-    "parallel_activation", "hw_layer_type_list", "enable_nested_defuse",
+    "no_contexts", "use_16x4_sc", "layer_output_buffers_format", "number_of_subclusters",
+    "resources_allocation_strategy", "resize_bilinear_streaming", "balance_output_multisplit", "buffer_in_l4",
+    "compress_l3_weights", "defuse_num_layers", "defuse_spatial_w", "enable_ew_add_optimization", "mixed_mem",
+    "number_of_apus", "number_of_input_aligners", "parallel_activation", "hw_layer_type_list", "enable_nested_defuse",
 ), kinds.ANYTHING)  # fmt: skip
 
 
@@ -215,7 +220,8 @@ _INPUT_LAYER = ("layer", kinds.LAYER)
 _STATISTICS = (("mean", kinds.NUMBERS), ("std", kinds.NUMBERS), _INPUT_LAYER)
 _CONVERTED = ("kind", _CONVERSION)
 _RESIZED = {
-    "resize_shapes": kinds.list_of(kinds.COUNT, 2), "resize_method": kinds.word("bilinear", "nearest"), "engine": _ENGINE,
+    "resize_shapes": kinds.list_of(kinds.COUNT, 2), "resize_method": kinds.word("bilinear", "nearest"),
+    "engine": _ENGINE,
 }  # fmt: skip
 _EMULATED = {"emulator_support": kinds.FLAG}
 _ACTIVATION = ("activation", _ACTIVATIONS)

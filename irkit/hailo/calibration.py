@@ -36,12 +36,14 @@ class CalibrationError(InputError):
 
 
 class Rows(Protocol):
-    """Where samples come from. `read` gives those from `start` up to, not including, `stop`, in ascending order only."""
+    """Where samples come from."""
 
     sequential: bool
     """Whether skipping samples costs as much as reading them."""
 
-    def read(self, start: int, stop: int) -> Array: ...
+    def read(self, start: int, stop: int) -> Array:
+        """The samples from `start` up to, not including, `stop`."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -127,7 +129,8 @@ def open_calibration(path: str | os.PathLike[str]) -> CalibrationSet:
     except OSError as problem:
         raise CalibrationError(f"{place}: cannot be read: {problem.strerror or problem}") from problem
     raise CalibrationError(
-        f"{place}: a calibration set is a .npy, an .npz or a folder of .npy files or images; found `{place.suffix or place.name}`"
+        f"{place}: a calibration set is a .npy, an .npz or a folder of .npy files or images; "
+        f"found `{place.suffix or place.name}`"
     )
 
 
@@ -163,7 +166,9 @@ def _damaged(path: Path, problem: Exception) -> CalibrationError:
     if "empty file" in text:
         return CalibrationError(f"{path}: holds no samples")
     if "Python objects" in text:
-        return CalibrationError(f"{path}: holds Python objects, no numbers: save one array, of one shape for every sample")
+        return CalibrationError(
+            f"{path}: holds Python objects, no numbers: save one array, of one shape for every sample"
+        )
     return CalibrationError(f"{path}: is no .npy file that numpy can read: {text or 'it is cut short'}")
 
 
@@ -172,7 +177,9 @@ def _check(place: str, shape: Sequence[int], dtype: np.dtype[Any]) -> None:
     if dtype.kind not in _KINDS:
         raise CalibrationError(f"{place}: must hold numbers; found {dtype}")
     if len(shape) < 2:
-        raise CalibrationError(f"{place}: the first axis counts the samples, so two axes at least; found shape {list(shape)}")
+        raise CalibrationError(
+            f"{place}: the first axis counts the samples, so two axes at least; found shape {list(shape)}"
+        )
     if not math.prod(shape):
         raise CalibrationError(f"{place}: holds no samples: its shape is {list(shape)}")
 
@@ -211,7 +218,7 @@ class _Streamed:
         return np.frombuffer(data, self.dtype).reshape(stop - start, *self.row)
 
     def _open(self) -> None:
-        self._stream = zipfile.ZipFile(self.path).open(self.member)
+        self._stream = zipfile.ZipFile(self.path).open(self.member)  # noqa: SIM115  (read on in the next call)
         _read_header(self._stream)
         self._at = 0
 
@@ -244,7 +251,9 @@ def _open_npz(path: Path) -> CalibrationSet:
     except (zipfile.BadZipFile, ValueError, EOFError, NotImplementedError, RuntimeError) as problem:
         raise CalibrationError(f"{path}: is no .npz file that can be read: {problem}") from problem
     if not inputs:
-        raise CalibrationError(f"{path}: holds no array: save one for each input, as in numpy.savez(path, input=samples)")
+        raise CalibrationError(
+            f"{path}: holds no array: save one for each input, as in numpy.savez(path, input=samples)"
+        )
     return CalibrationSet(path, "npz", inputs)
 
 

@@ -1,7 +1,7 @@
 """What the data of a calibration set tell: ranges, samples that are constant or repeat, noise in the place of data.
 
-A set is looked at once, block by block, in float64. Of a set larger than `LIMIT` a part is looked at that is spread over
-it; `Facts.examined` says how many samples that were.
+A set is looked at once, block by block, in float64. Of a set larger than `LIMIT` a part is looked at that is spread
+over it; `Facts.examined` says how many samples that were.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def find_facts(item: CalibrationInput, limit: int = LIMIT) -> Facts:
 
 
 def _blocks(item: CalibrationInput, limit: int) -> Iterator[tuple[int, Array]]:
-    if item.shape is None or item.dtype == "uint8" and item.files:
+    if item.shape is None or (item.dtype == "uint8" and item.files):
         step = max(1, item.count // _IMAGES_SEEN)
         for start in range(0, item.count, step):
             yield start, item.rows.read(start, start + 1)
@@ -222,12 +222,14 @@ class _AxisSums:
 
 def _standardized(mean: float, std: float, channels: Mapping[int, Channels]) -> str:
     """Data that were standardized by statistics of their own have mean 0 and deviation 1 to rounding."""
-    if abs(mean) < 2e-4 and abs(std - 1) < 2e-4:
-        return "as a whole"
     for item in channels.values():
-        if len(item.mean) > 1 and all(abs(one) < 1e-3 for one in item.mean) and all(abs(one - 1) < 1e-3 for one in item.std):
+        if (
+            len(item.mean) > 1
+            and all(abs(one) < 1e-3 for one in item.mean)
+            and all(abs(one - 1) < 1e-3 for one in item.std)
+        ):
             return "per channel"
-    return ""
+    return "as a whole" if abs(mean) < 2e-4 and abs(std - 1) < 2e-4 else ""
 
 
 _SHAPES_OF_NOISE = (("normal", 0.0, 0.2), ("uniform", -1.2, 0.1))
@@ -266,4 +268,4 @@ def _is_uncorrelated(data: Array, axis: int) -> bool:
     import numpy as np
 
     front, back = (np.take(data, range(*bounds), axis) for bounds in ((0, size - 1), (1, size)))
-    return abs(float((front * back).mean())) < max(0.02, 4 / front.size**0.5)
+    return bool(abs(float((front * back).mean())) < max(0.02, 4 / front.size**0.5))

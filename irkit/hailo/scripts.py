@@ -26,7 +26,9 @@ _SUFFIXES = {
     ".yml": SHELL, ".yaml": SHELL, ".py": PYTHON,
 }  # fmt: skip
 _LARGEST = 32 << 20
-_TELLING = sorted(name for name, spec in COMMANDS.items() if not spec.placement and ("_" in name or name == "normalization"))
+_TELLING = sorted(
+    name for name, spec in COMMANDS.items() if not spec.placement and ("_" in name or name == "normalization")
+)
 _COMMAND = re.compile(rf"^[ \t]*(?:[\w/{{}}, ]+=[ \t]*)?(?:{'|'.join(_TELLING)})[ \t]*\((?=[\w{{\[\"'])", re.MULTILINE)
 """What tells a model script: `join(` and the like may stand in any text."""
 

@@ -17,7 +17,9 @@ TOOLS = ("hailo", "hailortcli", "hailomz")
 _ASSIGNMENT = re.compile(r"(?:export\s+|local\s+|readonly\s+)?([A-Za-z_]\w*)=(\"[^\"]*\"|'[^']*'|[^\s;|&]*)")
 _VARIABLE = re.compile(r"\$(?:\{([A-Za-z_]\w*)(?::?[-=+?][^{}]*)?\}|([A-Za-z_]\w*))")
 _SPOKEN = re.compile(r"(?<![\w./-])(?:hailo|hailortcli|hailomz)\s+[a-z][\w-]*(?:\s+[^\"'`|;&]*)?")
-_SEPARATORS = frozenset({";", "&&", "||", "|", "&", "(", ")", "{", "}", "!", "if", "then", "else", "do", "while", "until"})
+_SEPARATORS = frozenset(
+    {";", "&&", "||", "|", "&", "(", ")", "{", "}", "!", "if", "then", "else", "do", "while", "until"}
+)
 _LONGEST = 1 << 16
 
 

@@ -1,8 +1,8 @@
 """The commands of Hailo's tools with their flags, as public scripts, logs and help texts show them.
 
 Sources: `hailo -h` of a Dataflow Compiler 3.31 and of a software suite with HailoRT, as users pasted them; scripts of
-users that ran through; hailo-ai/hailort on GitHub for `hailortcli` and `hailo_platform`. A flag that is missing here may
-exist: what is not known is told as not known. Each tool prints its own flags with --help.
+users that ran through; hailo-ai/hailort on GitHub for `hailortcli` and `hailo_platform`. A flag that is missing here
+may exist: what is not known is told as not known. Each tool prints its own flags with --help.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ BUILD_STEPS = frozenset({"parser", "optimize", "compiler", "analyze-noise", "pro
 """Steps that only run where the compiler runs, on x86-64 Linux."""
 
 RUNTIME_COMMANDS = frozenset({
-    "fw-update", "ssb-update", "fw-config", "udp-rate-limiter", "fw-control", "fw-logger", "scan", "sensor-config", "run",
-    "run2", "benchmark", "monitor", "parse-hef", "measure-power",
+    "fw-update", "ssb-update", "fw-config", "udp-rate-limiter", "fw-control", "fw-logger", "scan", "sensor-config",
+    "run", "run2", "benchmark", "monitor", "parse-hef", "measure-power",
 })  # fmt: skip
-"""Subcommands that belong to `hailortcli`; `hailo` has some of them only where HailoRT's Python package is installed."""
+"""Subcommands of `hailortcli`; `hailo` has some of them only where HailoRT's Python package is installed."""
 
 _COMMON = ("-h", "--help", "--hw-arch")
 
@@ -56,7 +56,10 @@ INSTEAD: Mapping[tuple[str, str], str] = {
     ("parser", "--check-compatibility"): "irkit lint MODEL says that",
     ("optimize", "--quantization-method"): _PRECISION,
     ("optimize", "--quantization-precision"): _PRECISION,
-    ("optimize", "--calib-set-size"): "the model script sets it: model_optimization_config(calibration, calibset_size=N)",
+    (
+        "optimize",
+        "--calib-set-size",
+    ): "the model script sets it: model_optimization_config(calibration, calibset_size=N)",
     ("optimize", "--batch-size"): "the model script sets it: model_optimization_config(calibration, batch_size=N)",
     ("optimize", "--har"): _POSITIONAL,
     ("optimize", "--onnx"): "it takes a HAR: run hailo parser onnx first",
