@@ -41,7 +41,7 @@ def test_the_identity_hangs_on_options(capsys: pytest.CaptureFixture[str], here:
 def test_the_manifest_holds_the_digest_of_every_file(capsys: pytest.CaptureFixture[str], here: Path) -> None:
     run(capsys, "optimize", PLAIN, "-o", "out")
     manifest = json.loads((here / "out" / "manifest.json").read_text(encoding="utf-8"))
-    assert set(manifest["files"]) == BUNDLE - {"manifest.json"}
+    assert {name.partition("/")[0] for name in manifest["files"]} == BUNDLE - {"manifest.json"}
     for name, entry in manifest["files"].items():
         data = (here / "out" / name).read_bytes()
         assert entry == {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}

@@ -25,7 +25,10 @@ MODELS = ROOT / "examples" / "01_imu_classifier" / "models"
 PLAIN = MODELS / "imu_classifier_bn.onnx"
 DYNAMIC = MODELS / "imu_classifier_dynamo.onnx"
 GELU = MODELS / "imu_classifier_gelu.onnx"
-BUNDLE = {"model.onnx", "report.json", "report.md", "manifest.json"}
+BUNDLE = {
+    "model.onnx", "model.alls", "script.json", "compile.py", "compile_for_hailo8.sh", "preprocess.json", "io_map.json",
+    "golden", "selftest.py", "DEPLOYMENT_README.md", "report.json", "report.md", "manifest.json",
+}  # fmt: skip
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
@@ -415,7 +418,7 @@ def test_a_full_disk_leaves_nothing_behind(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     run(capsys, "optimize", PLAIN, "-o", "old")
-    before = sorted((item.name, item.read_bytes()) for item in (here / "old").iterdir())
+    before = _contents(here / "old")
     monkeypatch.setattr(os, "fsync", full)
     for folder in ("new", "deep/er/new"):
         code, out, err = run(capsys, "optimize", PLAIN, "-o", folder)
@@ -423,7 +426,11 @@ def test_a_full_disk_leaves_nothing_behind(
         assert "No space left on device" in err
     assert_one_message(*run(capsys, "optimize", PLAIN, "-o", "old", "--force"))
     assert os.listdir(here) == ["old"]
-    assert sorted((item.name, item.read_bytes()) for item in (here / "old").iterdir()) == before
+    assert _contents(here / "old") == before
+
+
+def _contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
