@@ -37,6 +37,8 @@ def _add_other_inputs(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--calib", type=Path, metavar="PATH", help=text)
     text = "script that is to compile the model, to look at: .alls, .sh or .py; may be given several times"
     group.add_argument("--script", action="append", default=[], type=Path, metavar="FILE", help=text)
+    text = "what the Dataflow Compiler printed when it was tried: its log, or a traceback"
+    group.add_argument("--dfc-log", type=Path, metavar="FILE", help=text)
 
 
 def _add_selection(group: argparse._ArgumentGroup) -> None:
@@ -53,17 +55,26 @@ def _add_output(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--format", choices=FORMATS, default="text", help="of the result (default: text)")
     group.add_argument("--statistics", action="store_true", help="count the findings of each rule instead")
     group.add_argument("-v", "--verbose", action="store_true", help="show notes, and every node of a finding")
+    text = "do not lint: write this node with its neighbours as a model of its own, to try or to show"
+    group.add_argument("--save-node", metavar="NODE", help=text)
+    text = "the file that --save-node writes (default: MODEL-NODE.onnx)"
+    group.add_argument("-o", "--output", type=Path, metavar="FILE", help=text)
 
 
 def run(options: argparse.Namespace) -> int:
     """Lint, print the report, tell the next step."""
     path = arguments.checked_model(options.model)
+    if options.save_node is not None:
+        return _save_node(path, options)
+    if options.output is not None:
+        raise OptionError("-o names the file of --save-node; the report goes to stdout")
     settings = _settings(options)
     from irkit import compiler
 
     target = arguments.target_of(options)
     wishes = settings.changed(baseline=None) if options.write_baseline else settings
-    report = compiler.lint(path, target, calib=options.calib, scripts=options.script, settings=wishes)
+    given = {"calib": options.calib, "scripts": options.script, "dfc_log": options.dfc_log}
+    report = compiler.lint(path, target, **given, settings=wishes)
     if options.write_baseline:
         return _write_baseline(report, settings)
     _show(report, target, options)
@@ -77,6 +88,18 @@ def _settings(options: argparse.Namespace) -> Settings:
     if select:
         settings = settings.changed(ignore=())
     return settings.under(select=tuple(select), ignore=tuple(ignore), baseline=options.baseline)
+
+
+def _save_node(path: Path, options: argparse.Namespace) -> int:
+    from irkit.neighbourhood import file_name, save_neighbourhood
+    from irkit.onnx.reader import load
+
+    output = options.output or file_name(path, options.save_node)
+    with load(path) as model:
+        count = save_neighbourhood(model, options.save_node, output)
+    console.result(f"written: {output} ({count} nodes)")
+    console.result(f"next: {arguments.command_line('irkit', 'show', str(output))}")
+    return 0
 
 
 def _write_baseline(report: Report, settings: Settings) -> int:
