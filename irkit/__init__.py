@@ -36,6 +36,13 @@ if TYPE_CHECKING:
         is_named_dim as is_named_dim,
         tensor_inputs as tensor_inputs,
     )
+    from irkit.bisection import (
+        Bisection as Bisection,
+        Culprit as Culprit,
+        bisect as bisect,
+        reduce_pipeline as reduce_pipeline,
+        write_culprit as write_culprit,
+    )
     from irkit.builder import Builder as Builder
     from irkit.bundle import write_bundle as write_bundle
     from irkit.channels.apply import apply_plan as apply_plan
@@ -112,9 +119,11 @@ if TYPE_CHECKING:
         newest_opset as newest_opset,
     )
     from irkit.opsets.step import ConversionError as ConversionError
+    from irkit.outcome import command_check as command_check
     from irkit.pass_base import Context as Context, Effect as Effect, Pass as Pass, define_pass as define_pass
     from irkit.pattern import OpPattern as OpPattern, Pattern as Pattern, PatternOps as PatternOps
     from irkit.pipeline import run_passes as run_passes
+    from irkit.reduction import Reduction as Reduction, reduce as reduce
     from irkit.rewrite_rule import Refusal as Refusal, Rule as Rule, refuse as refuse, rule as rule
     from irkit.rewriter import (
         RewritePass as RewritePass,
@@ -146,6 +155,7 @@ _MODULES = {
     ],
     "attributes": ["Attr", "AttrKind"],
     "binding": ["Bindings", "batch_obstacle", "bind_inputs", "is_named_dim", "tensor_inputs"],
+    "bisection": ["Bisection", "Culprit", "bisect", "reduce_pipeline", "write_culprit"],
     "builder": ["Builder"],
     "bundle": ["write_bundle"],
     "channels.apply": ["apply_plan"],
@@ -175,10 +185,12 @@ _MODULES = {
     "onnx.writer": ["dumps", "save"],
     "opsets.converter": ["OLDEST_OPSET", "convert_node", "needs_conversion", "newest_opset"],
     "opsets.step": ["ConversionError"],
+    "outcome": ["command_check"],
     "pass_base": ["Context", "Effect", "Pass", "define_pass"],
     "pattern": ["OpPattern", "Pattern", "PatternOps"],
     "pipeline": ["run_passes"],
     "rewrite_rule": ["Refusal", "Rule", "refuse", "rule"],
+    "reduction": ["Reduction", "reduce"],
     "rewriter": ["RewritePass", "apply_rules", "find", "rewrite"],
     "structure": ["difference", "equal", "structural_hash"],
     "target": ["Target", "load_target", "target_names"],

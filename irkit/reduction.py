@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from irkit import shrinking
-from irkit.errors import ExecutionError, InvariantError, MissingDependencyError, OptionError
+from irkit.errors import ExecutionError, MissingDependencyError, OptionError
 from irkit.executor import open_session
 from irkit.infer import Inference
 from irkit.inlining import inline_branch
@@ -30,7 +30,7 @@ from irkit.onnx.reader import load
 from irkit.outcome import FINE, Check, command_check, model_file
 from irkit.pairing import computing_nodes
 from irkit.pass_base import Context
-from irkit.verifier import verify
+from irkit.verifier import is_sound
 
 SIMPLIFIERS = ("inline-functions", "fold-constants", "remove-identity", "merge-duplicates", "remove-dead")
 """Passes that are tried first, each as one edit: they turn what cannot be cut into what can."""
@@ -116,6 +116,8 @@ class Reducer:
         timeout: float | None = None,
         progress: Tell | None = None,
     ) -> None:
+        if max_runs < 1 or (timeout is not None and timeout <= 0):
+            raise OptionError("the bounds of runs and of seconds are numbers above 0")
         self.model = model
         self.runs = 0
         self.outcome = FINE
@@ -125,7 +127,7 @@ class Reducer:
         self._deadline = self._began + timeout if timeout is not None else float("inf")
         self._progress = progress or (lambda _text, _runs, _nodes: None)
         self._what = ""
-        self._sound = True
+        self._sound = self._valid = True
 
     def run(self) -> Reduction:
         """Reduce the model. Raises `OptionError` where it does not fail."""
@@ -134,7 +136,7 @@ class Reducer:
         if not self.outcome:
             raise OptionError("the check finds nothing wrong with the model as it is, so there is nothing to reduce")
         Inference.of(self.model).update()
-        self._sound = shrinking.is_sound(self.model)
+        self._valid, self._sound = is_sound(self.model), shrinking.fits_together(self.model)
         stopped = ""
         try:
             self._search()
@@ -183,11 +185,9 @@ class Reducer:
 
     def _is_sound(self) -> bool:
         """Whether the model is valid, as far as the one that came in was."""
-        try:
-            verify(self.model)
-        except InvariantError:
+        if self._valid and not is_sound(self.model):
             return False
-        return not self._sound or shrinking.is_sound(self.model)
+        return not self._sound or shrinking.fits_together(self.model)
 
     def _ask(self, what: str) -> str:
         if self.runs >= self._max_runs:

@@ -253,7 +253,7 @@ def forget_extras(model: Model) -> None:
     model.set_field("opset_imports", {key: item for key, item in model.opset_imports.items() if key in domains})
 
 
-def is_sound(model: Model) -> bool:
+def fits_together(model: Model) -> bool:
     """Whether types fit together everywhere and every output has one."""
     inference = Inference.of(model)
     inference.update()
