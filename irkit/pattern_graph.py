@@ -52,7 +52,8 @@ def trace(function: Callable[..., Any]) -> PatternGraph:
     _check_captures(where, roots, items)
     depth = max(map(_depth, roots))
     repeated = {item: _only_within(item, roots) for item in items if isinstance(item, Rest) and item.each is not None}
-    beneath = tuple(dict.fromkeys(keys for item in parts(roots[0]) for keys in _feeders(item)))
+    makers = parts(roots[0]) if isinstance(roots[0], OpPattern) else ()
+    beneath = tuple(dict.fromkeys(keys for item in makers for keys in _feeders(item)))
     feeders = tuple(dict.fromkeys(_feeders(roots[0])))
     return PatternGraph(roots, _root_ops(roots[0]), feeders, beneath, frozenset(captured), depth, repeated)
 
