@@ -21,13 +21,13 @@ LABEL = "change"
 
 
 def run_on_view(
-    model: Model, view: str, call: Callable[[Any], Any], function: Callable[..., Any], group: Grouping
+    model: Model, name: str, view: str, call: Callable[[Any], Any], function: Callable[..., Any], group: Grouping
 ) -> int:
     """Let a user's function change the model as an object of another package, and bring over what it changed.
 
-    `call` calls the function. It returns the changed object, or None where it changed the one it got. Returns how many
-    places were changed. Raises `PassError` that tells the function's line that failed, or what is wrong with what it
-    gave back.
+    `name` is the pass's, and `call` calls the function. It returns the changed object, or None where it changed the one
+    it got. Returns how many places were changed. Raises `PassError` that tells the function's line that failed, or what
+    is wrong with what it gave back.
     """
     from irkit.merging import merge
     from irkit.onnx.interop import LOANS
@@ -38,21 +38,25 @@ def run_on_view(
     except Exception as error:
         if isinstance(error, InputError) and not isinstance(error, ModelError):
             raise
-        raise PassError(f"{place}: {view} cannot take this model: {_root(error)}") from error
+        raise _fault(name, place, f"{view} cannot take this model: {_root(error)}") from error
     try:
         returned = call(loan.given)
     except InputError:
         raise
     except Exception as error:
-        raise PassError(f"{line_of(error, function)}: {type(error).__name__}: {error}") from error
+        raise _fault(name, _line_of(error, function), f"{type(error).__name__}: {error}") from error
     try:
         after = loan.read(loan.given if returned is None else returned)
     except Exception as error:
-        raise PassError(f"{place}: what it gives back is no valid model: {_root(error)}") from error
+        raise _fault(name, place, f"what it gives back is no valid model: {_root(error)}") from error
     try:
         return merge(model, loan.before, after, group)
     except GraphError as error:
-        raise PassError(f"{place}: {error}") from error
+        raise _fault(name, place, str(error)) from error
+
+
+def _fault(name: str, place: str, what: str) -> PassError:
+    return PassError(f"pass {name!r} ({place}): {what}", place=place)
 
 
 def _root(error: BaseException) -> str:
@@ -62,7 +66,7 @@ def _root(error: BaseException) -> str:
     return str(error) if isinstance(error, ModelError) else f"{type(error).__name__}: {error}"
 
 
-def line_of(error: BaseException, function: Callable[..., Any]) -> str:
+def _line_of(error: BaseException, function: Callable[..., Any]) -> str:
     """`FILE:LINE` of the innermost line of the function's own file that an error came through."""
     file = inspect.unwrap(function).__code__.co_filename
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]

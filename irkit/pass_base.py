@@ -189,6 +189,11 @@ class Decorator(Protocol):
 _KEBAB = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 
 
+def is_pass_name(name: str) -> bool:
+    """Whether a pass may be called that: words of small letters and digits, with hyphens between them."""
+    return bool(_KEBAB.fullmatch(name))
+
+
 @dataclass_transform(frozen_default=True)
 def define_pass(
     name: str, *, effect: str | Effect = Effect.EXACT, model_as: str = "irkit", when: Any = ""
@@ -208,7 +213,7 @@ def define_pass(
 
     Raises `OptionError` where a name, a docstring or an argument is not as it must be.
     """
-    if not _KEBAB.fullmatch(name):
+    if not is_pass_name(name):
         raise OptionError(f"a pass name is kebab-case, such as 'fold-batchnorm'; found {name!r}")
     if effect not in [item.value for item in Effect] and not isinstance(effect, Effect):
         raise OptionError(f"pass {name!r}: effect is one of exact, approximate, retrain; found {effect!r}")
@@ -270,7 +275,7 @@ def _on_view(view: str, call: Callable[..., Any], function: Callable[..., Any]) 
             with context.rewriting(model, LABEL, region.root) as allowed:
                 yield allowed and not lost
 
-        run_on_view(model, view, lambda lent: call(self, lent, context), function, group)
+        run_on_view(model, self.name, view, lambda lent: call(self, lent, context), function, group)
 
     return run
 

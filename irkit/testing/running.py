@@ -21,7 +21,8 @@ from irkit.onnx.reader import load, loads
 from irkit.onnx.writer import dumps
 from irkit.pass_base import Context, Effect, Pass
 from irkit.pass_spec import parse_passes
-from irkit.rewriter import Rule, apply_rules
+from irkit.rewrite_rule import Rule
+from irkit.rewriter import apply_rules
 from irkit.target import load_target
 from irkit.text import parse_model
 

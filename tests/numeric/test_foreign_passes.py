@@ -342,12 +342,12 @@ def helper_fails(model: Any) -> Any:
 def test_an_error_in_the_users_function_names_its_file_and_line(view: str) -> None:
     needs(view)
     line = divide.__code__.co_firstlineno + 1
-    assert f"{__file__}:{line}: ZeroDivisionError" in failing(view, divide)
+    assert f"({__file__}:{line}): ZeroDivisionError" in failing(view, divide)
 
 
 def test_an_error_below_the_users_function_names_the_users_line() -> None:
     line = helper_fails.__code__.co_firstlineno + 1
-    assert f"{__file__}:{line}: " in failing("onnx", helper_fails)
+    assert f"({__file__}:{line}): " in failing("onnx", helper_fails)
 
 
 def rename_output(model: Any) -> None:
