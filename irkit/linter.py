@@ -27,6 +27,7 @@ from irkit.target import Target
 
 if TYPE_CHECKING:
     from irkit.hailo.calibration import CalibrationSet
+    from irkit.hailo.dfc_events import DfcLog
     from irkit.hailo.scripts import ScriptFile
 
 
@@ -113,6 +114,7 @@ def run_rules(
     *,
     calibration: CalibrationSet | None = None,
     scripts: Sequence[ScriptFile] = (),
+    dfc_log: DfcLog | None = None,
     finish: Callable[[Subject, Report], None] | None = None,
 ) -> Report:
     """Lint a model for a target, without changing it. Findings come in the order of codes, then of the graph.
@@ -121,7 +123,7 @@ def run_rules(
     """
     report = Report(name, str(target))
     with model.trial():
-        subject = Subject(model, target, calibration=calibration, scripts=scripts)
+        subject = Subject(model, target, calibration=calibration, scripts=scripts, dfc_log=dfc_log)
         for item in rules:
             report.extend(item.findings(subject))
         if finish is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from irkit.baseline import set_known_aside
 from irkit.checks import ALL_RULES
@@ -20,6 +20,7 @@ from irkit.target import Target
 
 if TYPE_CHECKING:
     from irkit.hailo.calibration import CalibrationSet
+    from irkit.hailo.dfc_events import DfcLog
     from irkit.hailo.scripts import ScriptFile
 
 
@@ -36,6 +37,7 @@ def lint_model(
     *,
     calibration: CalibrationSet | None = None,
     scripts: Sequence[ScriptFile] = (),
+    dfc_log: DfcLog | None = None,
 ) -> Report:
     """Run the rules that the settings choose, and set aside the findings that they, or the model, say are wanted.
 
@@ -51,7 +53,8 @@ def lint_model(
         marks = {node.name: node.metadata[IGNORE_KEY] for node in model.walk() if IGNORE_KEY in node.metadata}
         suppress_in_model(report, marks, docs, codes)
 
-    report = run_rules(model, target, rules, name, calibration=calibration, scripts=scripts, finish=finish)
+    given: dict[str, Any] = {"calibration": calibration, "scripts": scripts, "dfc_log": dfc_log}
+    report = run_rules(model, target, rules, name, **given, finish=finish)
     suppress(report, settings.suppress, docs, codes, where)
     if settings.baseline is not None:
         set_known_aside(report, settings.baseline)

@@ -19,6 +19,7 @@ from irkit.types import Shape, is_static
 
 if TYPE_CHECKING:
     from irkit.hailo.calibration import CalibrationSet
+    from irkit.hailo.dfc_events import DfcLog
     from irkit.hailo.scripts import ScriptFile
 
 T = TypeVar("T")
@@ -52,6 +53,7 @@ class Subject:
         cannot_inline: calls left because the body cannot be written in the model's operator set, with the reason.
         calibration: the calibration set that goes with the model, None where none was given.
         scripts: model scripts, shell and Python files that are to compile it.
+        dfc_log: what the compiler said of it, None where no log was given.
     """
 
     def __init__(
@@ -61,11 +63,13 @@ class Subject:
         *,
         calibration: CalibrationSet | None = None,
         scripts: Sequence[ScriptFile] = (),
+        dfc_log: DfcLog | None = None,
     ) -> None:
         self.model = model
         self.target = target
         self.calibration = calibration
         self.scripts = tuple(scripts)
+        self.dfc_log = dfc_log
         self.own_nodes = tuple(model.walk())
         self.functions = tuple(called_functions(model, model.graph))
         self.cannot_inline: dict[Node, str] = {}
@@ -131,10 +135,18 @@ class Subject:
 
     def _passed_on(self, node: Node) -> Value | None:
         source = identity_source(node)
-        if source is None and node.op in _MAY_KEEP_SHAPE and not node.domain and node.inputs[0] is not None:
+        if source is None and self._may_keep_shape(node) and node.inputs[0] is not None:
             before, after = self.shape(node.inputs[0]), self.shape(node.output)
             return node.inputs[0] if is_static(before) and before == after else None
         return source
+
+    def _may_keep_shape(self, node: Node) -> bool:
+        """Whether it does nothing where the shape stays what it was: a Slice unless it may go backwards."""
+        if node.domain or node.op != "Slice":
+            return not node.domain and node.op in _MAY_KEEP_SHAPE
+        steps = node.input(4)
+        data = self.tensor(steps) if steps is not None else None
+        return steps is None or (data is not None and all(step > 0 for step in data.numpy().reshape(-1)))
 
     @functools.cached_property
     def nodes(self) -> tuple[Node, ...]:

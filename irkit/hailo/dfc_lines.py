@@ -41,7 +41,7 @@ _STARTS = re.compile(
     r"|Iteration #\d+|Found valid partition|Calibration:|Epoch \d+"
     r"|No successful assignments?\b|Agent infeasible|Automri |Mapping Failed|Failed to |Compil\w+ (?:could|failed)"
     r"|\S+ failed on kernel validation|DW resources|Context switch is|Detailed error is|microcode |Splitter "
-    r"|symbol lookup error|\S+: symbol lookup error"
+    r"|Shift delta in|Quantization failed|Unsupported NaN|symbol lookup error|\S+: symbol lookup error"
 )
 """What begins a record; any other line continues the one before."""
 
