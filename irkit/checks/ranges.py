@@ -115,12 +115,13 @@ def weight_outlier(subject: Subject) -> Iterator[Found]:
     mode=percentile, clipping_values=[0.01, 99.99]).
     """
     for item in subject.once(layer_weights):
-        deviation = float(item.sample.std())
         reach = float(item.reach.max())
+        others = item.sample[abs(item.sample) < reach / 2]
+        deviation = float(others.std()) if others.size else 0.0
         if item.tensor.size >= 256 and deviation > 0 and reach > _OUTLIER * deviation:
             message = (
-                f"weights should be within {_OUTLIER} deviations of the layer; found {reach:.3g} in `{item.name}`, "
-                f"{reach / deviation:.0f} deviations of {deviation:.2g}"
+                f"weights should be within {_OUTLIER} deviations of the others of the layer; found {reach:.3g} in "
+                f"`{item.name}`, {reach / deviation:.0f} deviations of {deviation:.2g}"
             )
             yield Found(message, item.node)
 

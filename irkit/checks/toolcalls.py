@@ -278,7 +278,8 @@ def other_architecture(subject: Subject) -> Iterator[Found]:
             if chip and chip != target and "$" not in chip and chip.islower() and target in _ARCHITECTURES:
                 known = "" if chip in _ARCHITECTURES else f", which is no architecture{suggest(chip, _ARCHITECTURES)}"
                 message = f"the target is {target}; found `{chip}`{known}"
-                yield Found(message, origin=at(file, line), advice=f"--hw-arch {target}, or irkit lint --target {chip}")
+                other = "" if known else f", or irkit lint --target {chip}"
+                yield Found(message, origin=at(file, line), advice=f"--hw-arch {target}{other}")
 
 
 @rule("HAI548", "list-of-operators", Severity.WARNING)
