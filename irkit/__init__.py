@@ -73,6 +73,8 @@ if TYPE_CHECKING:
         take_known_branches as take_known_branches,
     )
     from irkit.history import Entry as Entry, History as History
+    from irkit.hailo.dfc_events import DfcEvent as DfcEvent, DfcLog as DfcLog
+    from irkit.hailo.dfc_log import DfcLogReader as DfcLogReader, read_dfc_log as read_dfc_log
     from irkit.identities import (
         constant_integers as constant_integers,
         identity_source as identity_source,
@@ -169,6 +171,8 @@ _MODULES = {
     "fold": ["can_evaluate", "data_slots", "evaluate", "is_exact"],
     "folding": ["fold_shape_arithmetic", "replace_by_constants", "take_known_branches"],
     "history": ["Entry", "History"],
+    "hailo.dfc_events": ["DfcEvent", "DfcLog"],
+    "hailo.dfc_log": ["DfcLogReader", "read_dfc_log"],
     "identities": ["constant_integers", "identity_source", "permutation"],
     "infer": ["Inference"],
     "inlining": ["called_function", "called_functions", "inline_branch", "inline_call"],
