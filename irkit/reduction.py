@@ -161,6 +161,19 @@ class Reducer:
             helped |= self._data()
             helped |= self._resize()
         self.attempt("forgetting metadata", partial(shrinking.forget_extras, self.model))
+        self._forget_graph()
+
+    def _forget_graph(self) -> None:
+        """Drop the doc string and metadata of the graph, which the journal does not know of."""
+        graph = self.model.graph
+        old = graph.doc, graph.metadata
+        graph.doc, graph.metadata = "", {}
+        kept = False
+        try:
+            kept = any(old) and self._ask("forgetting metadata") == self.outcome
+        finally:
+            if not kept:
+                graph.doc, graph.metadata = old
 
     def attempt(self, what: str, edit: Callable[[], object], keeps: Callable[[], bool] = lambda: True) -> bool:
         """Make an edit, and keep it if the model is another one, sound, fails as before, and `keeps` says so."""

@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from irkit import ops
 from irkit.infer import Inference
-from irkit.ir import Graph, Node, Value
+from irkit.ir import Graph, Node, NodeExtra, Value
 from irkit.model import Model
 from irkit.pairing import is_data
 from irkit.tensor import Tensor
-from irkit.types import DType, TensorType, is_static
+from irkit.types import DType, TensorType, ValueType, is_static
 
 _KEPT_ELEMENTS = 16
 """Constants of up to so many elements are left as they are: they may be shapes and axes."""
@@ -39,8 +39,6 @@ def cut(model: Model, nodes: Sequence[Node]) -> None:
     kept += [value for value in sources if value not in kept and _reads_end(value, graph, going)]
     if not kept:
         raise Stuck("nothing is left to compute")
-    if any(value.type is None for value in kept):
-        raise Stuck("the type of an output is not known")
     graph.set_outputs(kept)
     for node in reversed(nodes):
         graph.remove(node)
@@ -247,18 +245,26 @@ def _resize_data(value: Value, other: Callable[[int], int]) -> None:
 
 
 def forget_extras(model: Model) -> None:
-    """Drop metadata, and operator sets that no node is of."""
+    """Drop metadata, of nodes too, and operator sets that no node is of."""
     model.set_field("metadata", {})
+    for node in model.walk():
+        if node.metadata or node.extra.doc:
+            node.extra = NodeExtra(overload=node.extra.overload, unknown=node.extra.unknown)
     domains = {node.domain for node in model.walk()} | {""}
     model.set_field("opset_imports", {key: item for key, item in model.opset_imports.items() if key in domains})
 
 
 def fits_together(model: Model) -> bool:
-    """Whether types fit together everywhere and every output has one."""
+    """Whether types fit together everywhere, and inputs and outputs have types that ONNX takes."""
     inference = Inference.of(model)
     inference.update()
-    typed = all(value.type is not None for value in (*model.graph.inputs, *model.graph.outputs))
+    typed = all(_is_declarable(value.type) for value in (*model.graph.inputs, *model.graph.outputs))
     return typed and not inference.problems and _is_within_schemas(model.walk())
+
+
+def _is_declarable(kind: ValueType | None) -> bool:
+    """Whether an input or output may be of that type: ONNX wants the rank of tensors."""
+    return kind is not None and not (isinstance(kind, TensorType) and kind.shape is None)
 
 
 def _is_within_schemas(nodes: Iterable[Node]) -> bool:
