@@ -148,10 +148,12 @@ class Condition:
     Attributes:
         rank: rank of input 0. out_rank: rank of output 0.
         same_rank: whether all inputs that are not constants have one rank.
+        one_sided: whether of the first two inputs only one is stretched to the shape of the result.
         axis, axis_not: attribute `axis`.
         axes: the set of axes worked on (attribute or constant input), as one of these sets. axes_not: none of these.
         perm: attribute `perm` of a Transpose, one of these.
         constant, variable: numbers of inputs that are (or are not) constants, if they are there at all.
+        left_out: numbers of inputs that are not there.
         values: input number -> the scalar values a constant there may have.
         attributes: attribute name -> tests.
         dtype, out_dtype: element type of input 0 and output 0: `float`, `integer`, or a name such as `bool`, `int64`.
@@ -161,6 +163,7 @@ class Condition:
     rank: tuple[int, ...] = ()
     out_rank: tuple[int, ...] = ()
     same_rank: bool | None = None
+    one_sided: bool | None = None
     axis: tuple[int, ...] = ()
     axis_not: tuple[int, ...] = ()
     axes: tuple[tuple[int, ...], ...] = ()
@@ -168,6 +171,7 @@ class Condition:
     perm: tuple[tuple[int, ...], ...] = ()
     constant: tuple[int, ...] = ()
     variable: tuple[int, ...] = ()
+    left_out: tuple[int, ...] = ()
     values: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     attributes: Mapping[str, AttributeTest] = field(default_factory=dict)
     dtype: tuple[str, ...] = ()

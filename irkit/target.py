@@ -87,7 +87,7 @@ def load_target(spec: str | os.PathLike[str], overlays: Iterable[str | os.PathLi
         pipeline=table.pipeline,
         sources=table.sources,
         operators={op: _operator_at(entry, wanted) for op, entry in table.op.items()},
-        patterns={name: entry for name, entry in table.pattern.items() if wanted in entry.dfc},
+        patterns={name: _pattern_at(entry, wanted) for name, entry in table.pattern.items()},
         path=path,
         overlays=laid_over,
     )
@@ -123,10 +123,19 @@ def _checked_version(spec: str, version: str, table: Table, path: Path) -> Versi
     return wanted
 
 
+def _pattern_at(entry: Pattern, version: Version) -> Pattern:
+    if version in entry.dfc:
+        return entry
+    return Pattern(Status.UNKNOWN, confidence=Confidence.LOW, evidence=entry.evidence, advice=_known_for(entry))
+
+
+def _known_for(entry: Operator | Pattern) -> str:
+    return f"the table knows it for compiler versions {entry.dfc} only"
+
+
 def _operator_at(entry: Operator, version: Version) -> Operator:
     if version not in entry.dfc:
-        advice = f"the table knows it for compiler versions {entry.dfc} only"
-        return Operator(Status.UNKNOWN, confidence=Confidence.LOW, evidence=entry.evidence, advice=advice)
+        return Operator(Status.UNKNOWN, confidence=Confidence.LOW, evidence=entry.evidence, advice=_known_for(entry))
     forms = tuple(form for form in entry.forms if version in form.dfc)
     needs = tuple(need for need in entry.needs if version in need.dfc)
     if len(forms) == len(entry.forms) and len(needs) == len(entry.needs):

@@ -5,6 +5,7 @@ A test holds, fails, or cannot be told (None) where a fact such as a shape is no
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -13,6 +14,7 @@ from irkit.identities import constant_integers, is_given, permutation
 from irkit.ir import Node, Value
 from irkit.linter import Subject
 from irkit.table import AttributeTest, Condition
+from irkit.types import Shape, format_shape, is_static
 
 
 class Outcome(NamedTuple):
@@ -119,6 +121,20 @@ def _same_rank(case: Case, wanted: bool) -> Iterator[Outcome]:
     yield Outcome((len(set(ranks)) <= 1) is wanted if known else None, f"operands must have one rank; found {found}")
 
 
+def _one_sided(case: Case, wanted: bool) -> Iterator[Outcome]:
+    operands = [case.subject.shape(value) for value in case.node.inputs[:2] if value is not None]
+    result = case.subject.shape(case.node.output)
+    known = all(is_static(shape) for shape in (*operands, result))
+    stretched = sum(1 for shape in operands if _count(shape) != _count(result)) if known else 0
+    found = " and ".join(format_shape(shape) for shape in operands)
+    text = f"one operand must have the shape of the result; found {found}"
+    yield Outcome((stretched <= 1) is wanted if known else None, text)
+
+
+def _count(shape: Shape | None) -> int:
+    return math.prod(dim for dim in shape or () if isinstance(dim, int))
+
+
 def _axis(case: Case, wanted: tuple[int, ...]) -> Iterator[Outcome]:
     axis = ops.attribute(case.node, "axis")
     return _outcome(axis, _is_among(axis, wanted, case.rank), "axis", _either(wanted))
@@ -179,6 +195,12 @@ def _constant(case: Case, wanted: tuple[int, ...]) -> Iterator[Outcome]:
 def _variable(case: Case, wanted: tuple[int, ...]) -> Iterator[Outcome]:
     for slot, value in case.given_inputs(wanted):
         yield Outcome(not case.subject.is_constant(value), f"{case.input_name(slot)} must not be a constant")
+
+
+def _left_out(case: Case, wanted: tuple[int, ...]) -> Iterator[Outcome]:
+    for slot in wanted:
+        text = f"{case.input_name(slot)} must be left out"
+        yield Outcome(case.node.input(slot) is None, f"{text}; it is given")
 
 
 def _values(case: Case, wanted: Any) -> Iterator[Outcome]:
@@ -262,6 +284,7 @@ _TESTS: dict[str, Callable[[Case, Any], Iterator[Outcome]]] = {
     "rank": _rank,
     "out_rank": _out_rank,
     "same_rank": _same_rank,
+    "one_sided": _one_sided,
     "axis": _axis,
     "axis_not": _axis_not,
     "axes": _axes,
@@ -269,6 +292,7 @@ _TESTS: dict[str, Callable[[Case, Any], Iterator[Outcome]]] = {
     "perm": _perm,
     "constant": _constant,
     "variable": _variable,
+    "left_out": _left_out,
     "values": _values,
     "attributes": _attributes,
     "dtype": _dtype,

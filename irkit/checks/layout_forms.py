@@ -20,7 +20,6 @@ _SHUFFLES = frozenset({
 """Permutations between two Reshapes that split and merge axes of a feature map."""
 
 _WINDOWS = (0, 1, 3, 2, 4, 5)
-_ROWS = ("Gemm", "BatchNormalization", "MatMul", "Add", "HardSwish", "Relu", "Erf", "Div", "Mul", "Sigmoid")
 _FLATTENING = ("Reshape", "Flatten")
 
 
@@ -77,9 +76,11 @@ def _is_token_grid(subject: Subject, node: Node) -> bool:
 
 
 def _comes_from_map(subject: Subject, node: Node) -> bool:
-    """Whether channels were brought to the back just before: the boxes and scores of detection heads."""
-    turned = producer(subject, node.input(0))
-    return turns(turned, (0, 2, 3, 1)) and turned is not None and _reads_convolution(subject, turned)
+    """Whether it takes apart what a convolution made: the boxes, scores and points of detection heads."""
+    before = producer(subject, node.input(0))
+    if is_op(before, *_FLATTENING) and before is not None:
+        return _flattens_map(subject, before)
+    return turns(before, (0, 2, 3, 1)) and before is not None and _reads_convolution(subject, before)
 
 
 def _reads_convolution(subject: Subject, node: Node) -> bool:
@@ -87,16 +88,25 @@ def _reads_convolution(subject: Subject, node: Node) -> bool:
     return made_by(subject, node.input(0), "Conv") is not None
 
 
-def _is_rows(subject: Subject, node: Node) -> bool:
-    """(1, L, C) to (L, C) before dense layers and batch norms of rows, or back behind them."""
+def _is_norm_rows(subject: Subject, node: Node) -> bool:
+    """(1, L, C) to (L, C) before a batch norm, or back behind it."""
+    return _is_rows(subject, node, "BatchNormalization")
+
+
+def _is_dense_rows(subject: Subject, node: Node) -> bool:
+    """(1, L, C) to (L, C) before a dense layer, or back behind it."""
+    return _is_rows(subject, node, "Gemm", "MatMul", "Add")
+
+
+def _is_rows(subject: Subject, node: Node, *operators: str) -> bool:
     shapes = shapes_of(subject, node)
     if shapes is None:
         return False
     before, after = shapes
     if len(before) == 3 and after == (before[0] * before[1], before[2]):
-        return all(is_op(user, *_ROWS) for user in users(subject, node.output))
+        return all(is_op(user, *operators) for user in users(subject, node.output))
     if len(after) == 3 and before == (after[0] * after[1], after[2]):
-        return is_op(producer(subject, node.input(0)), *_ROWS)
+        return is_op(producer(subject, node.input(0)), *operators)
     return False
 
 
@@ -104,7 +114,8 @@ _ALONE = {
     "classifier-flatten": _is_classifier_flatten,
     "sequence-flatten": _is_sequence_flatten,
     "tokens": _is_token_grid,
-    "dense-rows": _is_rows,
+    "norm-rows": _is_norm_rows,
+    "dense-rows": _is_dense_rows,
 }
 
 

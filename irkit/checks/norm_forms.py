@@ -61,9 +61,9 @@ def _span(subject: Subject, mean: Node, variance: Node) -> str:
 
 
 def _groups_map(subject: Subject, reshape: Node) -> bool:
-    """Whether a map (N, C, H, W) becomes (N, groups, rest)."""
+    """Whether a map (N, C, H, W) becomes (N, groups, rest); channels that stay the last axis are tokens."""
     shapes = shapes_of(subject, reshape)
-    return shapes is not None and len(shapes[0]) == 4 and len(shapes[1]) == 3
+    return shapes is not None and len(shapes[0]) == 4 and len(shapes[1]) == 3 and shapes[0][-1] != shapes[1][-1]
 
 
 def _uncentred(subject: Subject, root: Node) -> dict[Node, str]:

@@ -28,11 +28,16 @@ def same(subject: Subject, a: Value | None, b: Value | None) -> bool:
 
 
 def users(subject: Subject, value: Value) -> list[Node]:
-    """The nodes that read a value, behind those that do nothing."""
+    """The nodes of the network that read a value, behind those that do nothing; shape arithmetic is none of them."""
+    present = subject.once(_present)
     found: list[Node] = []
     for user in value.users:
-        found += users(subject, user.output) if user in subject.idle else [user]
+        found += users(subject, user.output) if user in subject.idle else [user] if user in present else []
     return found
+
+
+def _present(subject: Subject) -> frozenset[Node]:
+    return frozenset(subject.nodes)
 
 
 def only_user(subject: Subject, node: Node, *operators: str) -> Node | None:

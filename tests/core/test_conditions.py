@@ -93,6 +93,9 @@ def test_a_condition(graph: str, condition: Condition, expected: bool | None) ->
 
 OPERANDS = """graph(%x: float32[1,2,3,4], %w: float32[4]) -> (%y) {
   %c: float32[] = 2.0
+  %six: float32[] = 6.0
+  %column: float32[1,3] = splat(1.0)
+  %row: float32[2,1] = splat(1.0)
   %wide: float32[2] = [2.0, 3.0]
   %one: int64[1] = [1]
   %shape = Shape(%x) @shape
@@ -111,6 +114,11 @@ OPERANDS = """graph(%x: float32[1,2,3,4], %w: float32[4]) -> (%y) {
         ("Clip(%x)", Condition(constant=(1, 2)), True),
         ("Mul(%x, %x)", Condition(variable=(0, 1)), True),
         ("Mul(%x, %c)", Condition(variable=(0, 1)), False),
+        ("Mul(%x, %c)", Condition(one_sided=True), True),
+        ("Mul(%column, %row)", Condition(one_sided=True), False),
+        ("Mul(%column, %row)", Condition(one_sided=False), True),
+        ("Clip(%x, _, %six)", Condition(left_out=(1,)), True),
+        ("Clip(%x, _, %six)", Condition(left_out=(1, 2)), False),
         ("Pow(%x, %c)", Condition(values={"1": (2.0, 0.5)}), True),
         ("Pow(%x, %c)", Condition(values={"1": (3.0,)}), False),
         ("Pow(%x, %number)", Condition(values={"1": (2.0,)}), True),
