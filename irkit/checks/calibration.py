@@ -246,7 +246,7 @@ def calibration_constant_samples(subject: Subject) -> Iterator[Found]:
     """Calibration samples whose elements are all the same.
 
     Why: black frames and zeros tell nothing of the ranges, and take the places of samples that would.
-    Fix: leave them out.
+    Fix: leave them out, and take others in their place.
     """
     for pair in subject.once(_pairs):
         if pair.facts.constant:

@@ -101,7 +101,7 @@ def _follow(subject: Subject, value: Value) -> Normalization | None:
     while len(value.uses) == 1 and next(iter(value.uses)).node.op in _AFFINE:
         node = next(iter(value.uses)).node
         affine = read_affine(node, value, shape[1], subject.model.opset, len(shape))
-        if isinstance(affine, Refusal) or not affine.scale.all():
+        if isinstance(affine, Refusal) or not (np.isfinite([affine.scale, affine.shift]).all() and affine.scale.all()):
             break
         scale, shift = scale * affine.scale, shift * affine.scale + affine.shift
         nodes.append(node)

@@ -77,7 +77,8 @@ def samples(
     made[:constant] = 0.5
     made[len(made) - copies :] = made[len(made) - copies - 1]
     made.reshape(-1)[len(made[0].reshape(-1)) :][:nans] = np.nan
-    return made.astype(dtype)
+    saved: Array = made.astype(dtype)
+    return saved
 
 
 def _waves(rng: np.random.Generator, shape: list[int]) -> Array:
