@@ -239,7 +239,7 @@ class Reducer:
             for chunk in _chunks(computing_nodes(graph), size):
                 nodes = [node for node in chunk if node.graph is graph]
                 if nodes:
-                    tried |= self.attempt(f"{what}, {size} at a time", partial(edit, self.model, nodes))
+                    tried |= self.attempt(f"{what}, {size} at a time", partial(_fewer, edit, self.model, nodes))
             helped |= tried
             if not (tried and size == 1):  # single nodes until none of them can go
                 size //= 2
@@ -310,6 +310,14 @@ def _can_run(model: Model) -> bool:
 def _counts(edit: Edit) -> bool:
     """Whether an edit makes the model another one, as the type of an inner value does not."""
     return edit.kind != "type" or (isinstance(edit.target, Value) and edit.target.is_graph_input)
+
+
+def _fewer(edit: Callable[[Model, Sequence[Node]], None], model: Model, nodes: Sequence[Node]) -> None:
+    """Make an edit that has to leave fewer nodes, so that no search goes on for ever."""
+    before = sum(1 for _ in model.walk())
+    edit(model, nodes)
+    if sum(1 for _ in model.walk()) >= before:
+        raise shrinking.Stuck("nothing is gained")
 
 
 def _take(node: Node, branch: Graph, model: Model) -> None:

@@ -104,7 +104,10 @@ def tidy(model: Model) -> None:
 
 
 def bypass(model: Model, nodes: Sequence[Node]) -> None:
-    """Let what reads the nodes read values that go into them, of the same type. They are neighbours in one graph."""
+    """Let what reads the nodes read values that go into them, of the same type. They are neighbours in one graph.
+
+    Where that is an output of a nested graph, a copy takes its name, so there may be no fewer nodes than before.
+    """
     inside = set(nodes)
     graph = nodes[0].graph
     assert graph is not None
@@ -114,15 +117,15 @@ def bypass(model: Model, nodes: Sequence[Node]) -> None:
     for node in nodes:
         for value in node.outputs:
             if value.is_graph_output or any(user not in inside for user in value.users):
-                twin = next((item for item in entering if _is_twin(item, value, graph)), None)
+                twin = next((item for item in entering if _is_twin(item, value)), None)
                 if twin is None:
                     raise Stuck(f"nothing of the type of {value.name!r} goes in")
                 graph.replace_value(value, twin)
     tidy(model)
 
 
-def _is_twin(item: Value, value: Value, graph: Graph) -> bool:
-    return item.type is not None and item.type == value.type and item.constant is None and item.graph is graph
+def _is_twin(item: Value, value: Value) -> bool:
+    return item.type is not None and item.type == value.type and item.constant is None
 
 
 def fill_input(model: Model, value: Value, number: float) -> None:
