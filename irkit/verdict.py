@@ -76,7 +76,8 @@ def _refused(stops: Sequence[Finding], nodes: Sequence[str], grounds: Grounds | 
     unreported = set(nodes) - {finding.node for finding in stops}
     if fixed == len(stops) and not unreported and stops:
         return Outlook.MENDED, f"{sentence}; irkit optimize mends that"
-    return Outlook.REFUSED, f"{sentence}; irkit optimize mends {fixed} of {plural(len(stops), 'error')}"
+    mended = f"{fixed} of {plural(len(stops), 'error')}" if fixed else "none of that"
+    return Outlook.REFUSED, f"{sentence}; irkit optimize mends {mended}"
 
 
 def _not_known(grounds: Grounds | None) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,7 @@ FORMATS = ("text", "json", "sarif", "github")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of this subcommand."""
-    arguments.add_model(parser)
+    parser.add_argument("models", metavar="MODEL", type=Path, nargs="+", help="an ONNX file, or several")
     arguments.add_target(parser)
     arguments.add_rules(parser)
     _add_other_inputs(parser.add_argument_group("what goes with the model"))
@@ -63,9 +64,9 @@ def _add_output(group: argparse._ArgumentGroup) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Lint, print the report, tell the next step."""
-    path = arguments.checked_model(options.model)
+    paths = [arguments.checked_model(path) for path in options.models]
     if options.save_node is not None:
-        return _save_node(path, options)
+        return _save_node(paths, options)
     if options.output is not None:
         raise OptionError("-o names the file of --save-node; the report goes to stdout")
     settings = _settings(options)
@@ -74,11 +75,11 @@ def run(options: argparse.Namespace) -> int:
     target = arguments.target_of(options)
     wishes = settings.changed(baseline=None) if options.write_baseline else settings
     given = {"calib": options.calib, "scripts": options.script, "dfc_log": options.dfc_log}
-    report = compiler.lint(path, target, **given, settings=wishes)
+    reports = [compiler.lint(path, target, **given, settings=wishes) for path in paths]
     if options.write_baseline:
-        return _write_baseline(report, settings)
-    _show(report, target, options)
-    return int(report.has_errors and not options.exit_zero)
+        return _write_baseline(reports, settings)
+    _show(reports, target, options)
+    return int(any(report.has_errors for report in reports) and not options.exit_zero)
 
 
 def _settings(options: argparse.Namespace) -> Settings:
@@ -90,55 +91,69 @@ def _settings(options: argparse.Namespace) -> Settings:
     return settings.under(select=tuple(select), ignore=tuple(ignore), baseline=options.baseline)
 
 
-def _save_node(path: Path, options: argparse.Namespace) -> int:
+def _save_node(paths: Sequence[Path], options: argparse.Namespace) -> int:
     from irkit.neighbourhood import file_name, save_neighbourhood
     from irkit.onnx.reader import load
 
-    output = options.output or file_name(path, options.save_node)
-    with load(path) as model:
+    if len(paths) > 1:
+        raise OptionError("--save-node takes one model")
+    output = options.output or file_name(paths[0], options.save_node)
+    with load(paths[0]) as model:
         count = save_neighbourhood(model, options.save_node, output)
     console.result(f"written: {output} ({count} nodes)")
     console.result(f"next: {arguments.command_line('irkit', 'show', str(output))}")
     return 0
 
 
-def _write_baseline(report: Report, settings: Settings) -> int:
+def _write_baseline(reports: Sequence[Report], settings: Settings) -> int:
     from irkit.baseline import write_known
 
     if settings.baseline is None:
         raise OptionError("--write-baseline needs --baseline FILE, or `baseline` in irkit.toml")
-    count = write_known(report, settings.baseline)
-    console.result(f"written: {settings.baseline} knows {count} findings of {report.model}")
-    console.result(
-        f"next: {arguments.command_line('irkit', 'lint', report.model, '--baseline', str(settings.baseline))}"
-    )
+    file = str(settings.baseline)
+    for report in reports:
+        count = write_known(report, settings.baseline)
+        console.result(f"written: {file} knows {count} findings of {report.model}")
+    models = [report.model for report in reports]
+    console.result(f"next: {arguments.command_line('irkit', 'lint', *models, '--baseline', file)}")
     return 0
 
 
-def _show(report: Report, target: Target, options: argparse.Namespace) -> None:
-    """Print the report in the format that was asked for."""
-    following = next_command(report, options)
+def _show(reports: Sequence[Report], target: Target, options: argparse.Namespace) -> None:
+    """Print the reports in the format that was asked for."""
     if options.format == "json":
         from irkit.verdict import verdict_of
 
-        console.result_json({**report.to_json(), **verdict_of(report).to_json(), "next": following})
+        plain = [
+            {**report.to_json(), **verdict_of(report).to_json(), "next": next_command(report, options)}
+            for report in reports
+        ]
+        console.result_json(plain if len(plain) > 1 else plain[0])
     elif options.format == "sarif":
         from irkit.formats.sarif import sarif_log
 
-        console.result_json(sarif_log(report))
+        console.result_json(sarif_log(reports))
     elif options.format == "github":
         from irkit.formats.github import workflow_commands
 
-        console.result("\n".join(workflow_commands(report)))
+        console.result("\n".join(line for report in reports for line in workflow_commands(report)))
     else:
-        from irkit.formats.text import lint_text, statistics_text
+        _show_text(reports, target, options)
 
-        title, style = arguments.target_title(target), console.style()
+
+def _show_text(reports: Sequence[Report], target: Target, options: argparse.Namespace) -> None:
+    """Print the reports for people, one below the other."""
+    from irkit.formats.text import lint_text, statistics_text
+
+    title, style = arguments.target_title(target), console.style()
+    for index, report in enumerate(reports):
+        if index > 0:
+            console.result("")
         if options.statistics:
             console.result(statistics_text(report, title, style))
         else:
             console.result(lint_text(report, title, style, verbose=options.verbose))
-        console.result(f"next: {following}")
+        console.result(f"next: {next_command(report, options)}")
 
 
 def next_command(report: Report, options: argparse.Namespace) -> str:
@@ -147,7 +162,7 @@ def next_command(report: Report, options: argparse.Namespace) -> str:
     advice = re.findall(r"(--(?:bind|shape)) ([^\s;]+)", " ".join(finding.advice for finding in errors))
     if errors and not advice and not any(finding.fixable for finding in errors):
         return arguments.command_line("irkit", "explain", errors[0].code)
-    words = ["irkit", "optimize", str(options.model)]
+    words = ["irkit", "optimize", report.model]
     if options.target:
         words += ["--target", options.target]
     words += [word for path in options.rules for word in ("--rules", str(path))]

@@ -6,7 +6,7 @@ location. `partialFingerprints` are those of a baseline, so that a result is kno
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from irkit.baseline import fingerprints
@@ -23,8 +23,12 @@ _LEVELS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.INFO: 
 _ROOT = "%SRCROOT%"
 
 
-def sarif_log(report: Report) -> dict[str, Any]:
-    """The report as a SARIF log of one run, as plain data."""
+def sarif_log(reports: Sequence[Report]) -> dict[str, Any]:
+    """The reports as a SARIF log, a run for each, as plain data."""
+    return {"$schema": SCHEMA, "version": "2.1.0", "runs": [_run(report) for report in reports]}
+
+
+def _run(report: Report) -> dict[str, Any]:
     docs = {doc.code: doc for doc in all_docs()}
     found = [*report.findings, *(item.finding for item in report.suppressed)]
     codes = sorted({finding.code for finding in found})
@@ -36,14 +40,13 @@ def sarif_log(report: Report) -> dict[str, Any]:
         for item in report.suppressed
     ]
     driver = {"name": "irkit", "version": __version__, "rules": [_rule(code, docs.get(code), found) for code in codes]}
-    run = {
+    return {
         "tool": {"driver": driver},
-        "automationDetails": {"id": f"irkit/{report.target}/"},
+        "automationDetails": {"id": f"irkit/{report.target}/{report.model}/"},
         "invocations": [{"executionSuccessful": True}],
         "results": results,
         "properties": verdict_of(report).to_json(),
     }
-    return {"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}
 
 
 def _rule(code: str, doc: RuleDoc | None, found: list[Finding]) -> dict[str, Any]:
