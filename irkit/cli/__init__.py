@@ -15,12 +15,14 @@ from collections.abc import Sequence
 from types import ModuleType
 from typing import NoReturn
 
-from irkit.cli import diff, explain, hef, lint, optimize, passes, rules, show
+from irkit.cli import bisect, compile, diff, explain, hef, lint, new_pass, optimize, passes, reduce, rules, show  # noqa: A004
 from irkit.cli.console import message
 from irkit.errors import InputError, IrkitError
 from irkit.version import __version__
 
-COMMANDS: tuple[ModuleType, ...] = (lint, optimize, show, diff, explain, rules, passes, hef)
+COMMANDS: tuple[ModuleType, ...] = (
+    lint, optimize, compile, hef, show, diff, bisect, reduce, explain, rules, passes, new_pass,
+)  # fmt: skip
 
 FINE, FOUND, WRONG_USE, BUG, INTERRUPTED = 0, 1, 2, 70, 130
 
@@ -77,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"irkit {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for module in COMMANDS:
-        name = module.__name__.rpartition(".")[2]
+        name = module.__name__.rpartition(".")[2].replace("_", "-")
         text = textwrap.dedent(module.__doc__ or "").strip()
         summary = text.partition("\n")[0]
         command = commands.add_parser(name, help=summary, description=text, formatter_class=raw)

@@ -22,6 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", metavar="FILE.hef", type=Path, help="what the compiler made")
     parser.add_argument("--target", default="", metavar="TARGET", help="the chip it is to run on, such as hailo8")
     parser.add_argument("--max-size", metavar="SIZE", help="that the file may have, such as 32MB")
+    parser.add_argument("--bind", metavar="BUNDLE", type=Path, help="complete the io_map.json of a bundle by it")
     parser.add_argument("--check", action="store_true", help="hold it against hailo8, unless --target names another")
     arguments.add_format(parser)
 
@@ -45,6 +46,11 @@ def run(options: argparse.Namespace) -> int:
     report = Report(str(options.file), chip)
     report.extend(check_hef(hef, chip, limit))
     verdict = _verdict(report, chip)
+    if options.bind is not None:
+        from irkit.runtime.folder import bind, open_bundle
+
+        bind(open_bundle(options.bind), options.file)
+        verdict += f" {options.bind / 'io_map.json'} is bound to it."
     if options.format == "json":
         console.result_json({**hef_json(hef), "findings": report.to_json()["findings"], "verdict": verdict})
     else:

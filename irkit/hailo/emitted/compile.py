@@ -52,9 +52,9 @@ def say(word: str, text: str) -> None:
 def build(output: Path, last: str, fresh: bool) -> None:
     """All stages, each kept as an archive that a later run goes on from."""
     plan = read_plan()
-    output.mkdir(parents=True, exist_ok=True)
     key = stage_key(plan)
     runner_class = import_compiler()
+    output.mkdir(parents=True, exist_ok=True)
     archives = {stage: output / f"{stage}-{key[:12]}.har" for stage in ("parse", "optimize")}
     done = [] if fresh else [stage for stage, path in archives.items() if path.exists()]
     runner = None

@@ -43,9 +43,8 @@ def main() -> int:
     for check in results["checks"]:
         print(f"{'ok  ' if check['ok'] else 'FAIL'} {check['name']}: {check['found']}")
     latency = results["latency_ms"]
-    print(
-        f"single frames, whole call: P50 {latency['p50']:.2f} ms, P95 {latency['p95']:.2f} ms, P99 {latency['p99']:.2f} ms"
-    )
+    shown = ", ".join(f"{key.upper()} {latency[key]:.2f} ms" for key in ("p50", "p95", "p99"))
+    print(f"single frames, whole call: {shown}")
     print(f"written: {options.output}")
     return 0 if all(check["ok"] for check in results["checks"]) else 1
 
@@ -68,12 +67,15 @@ def measure(hef_path: Path, frames: int) -> dict[str, Any]:
         network = configured(hailo, device, hef)
         names = bound_names(hef, io_map)
         with vstreams(hailo, network) as pipeline:
-            run = lambda index: call(pipeline, inputs, names, index)  # noqa: E731
+
+            def run(index: int) -> dict[str, Any]:
+                return call(pipeline, inputs, names, index)
+
             count = len(next(iter(inputs.values())))
             first = [run(index) for index in range(count)]
             second = [run(index) for index in range(count)]
             samples = timed(run, count, frames)
-        architecture = identify(hailo, device)
+        architecture = identify(device)
     checks = compared(first, second, outputs, names)
     expected = (
         json.loads((HERE / "script.json").read_text(encoding="utf-8"))["hw_arch"]
@@ -181,7 +183,7 @@ def timed(run: Any, count: int, frames: int) -> list[float]:
     return samples
 
 
-def identify(hailo: Any, device: Any) -> str:
+def identify(device: Any) -> str:
     """The chip's architecture; its board name says Hailo-8 on an 8L too."""
     try:
         physical = device.get_physical_devices()[0]
