@@ -13,9 +13,9 @@ _ACTIVATIONS = frozenset({
 })  # fmt: skip
 _ARITHMETIC = frozenset({"Add", "Sub", "Mul", "Div"})
 _LAYOUT = frozenset({"Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze"})
-_LISTED = 12
+_LISTED = 24
 
-FEW_WEIGHTS = 4096
+FEW_WEIGHTS = 64
 """A layer with more tells that a network goes on behind it; the one that decodes YOLO's boxes has 16."""
 
 
@@ -31,10 +31,10 @@ def ends_before(subject: Subject, nodes: Iterable[Node]) -> tuple[Node, ...]:
 
 def advice_to_end_before(subject: Subject, node: Node) -> str:
     """Where to end so that a node is left to the host; empty where layers with weights come behind it."""
-    return "" if node in subject.once(_feeding_layers) else advice_to_cut(ends_before(subject, [node]))
+    return "" if node in subject.once(feeding_layers) else advice_to_cut(ends_before(subject, [node]))
 
 
-def _feeding_layers(subject: Subject) -> frozenset[Node]:
+def feeding_layers(subject: Subject) -> frozenset[Node]:
     """The nodes that some layer depends on, those excepted that belong to the decoding of detections."""
     found: set[Node] = set()
     pending = [node for node in subject.nodes if is_layer(subject, node) and weights_of(subject, node) > FEW_WEIGHTS]
@@ -64,7 +64,7 @@ def sources(subject: Subject, node: Node) -> Iterator[Node]:
 
 
 def named(nodes: Iterable[Node]) -> str:
-    """Names of nodes for a message, at most twelve."""
+    """Names of nodes for a message, at most 24."""
     names = [f"`{node.name}`" if node.name else f"the {node.op} that makes `{node.output.name}`" for node in nodes]
     more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
     return ", ".join(names[:_LISTED]) + more

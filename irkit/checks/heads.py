@@ -27,12 +27,13 @@ class Head:
     """One detection head.
 
     Attributes: `ends`: the nodes to end the chip's part at. `nodes`: those behind them. `flattening`: the first nodes
-    behind the ends that change the layout.
+    behind the ends that change the layout. `joins`: the Concats of flattened maps.
     """
 
     ends: tuple[Node, ...]
     nodes: frozenset[Node]
     flattening: tuple[Node, ...]
+    joins: tuple[Node, ...]
 
 
 def heads(subject: Subject) -> tuple[Head, ...]:
@@ -67,7 +68,7 @@ def _head(subject: Subject, behind: set[Node], joins: list[Node]) -> Head:
     nodes = frozenset(behind | before | set(joins))
     layout = [node for node in subject.nodes if node in nodes and node.op in (*_FLATTENING, "Transpose")]
     first = [node for node in layout if not _follows(subject, node, set(layout), nodes)]
-    return Head(ends, nodes, tuple(first))
+    return Head(ends, nodes, tuple(first), tuple(joins))
 
 
 def _joins_maps(subject: Subject, concat: Node) -> bool:

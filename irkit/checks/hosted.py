@@ -63,21 +63,20 @@ def detection_head(subject: Subject) -> Iterator[Found]:
     if entry is None or entry.status is not Status.UNSUPPORTED:
         return
     for head in subject.once(heads):
-        counts = f"the decoding of detections, {len(head.nodes)} nodes in all"
-        for node in head.flattening:
-            message = f"{counts}, is refused by the compiler {grounds(entry.confidence, entry.evidence)}"
+        what = f"the decoding of detections, {len(head.nodes)} nodes in all"
+        for node in (*head.flattening, *head.joins):
+            message = f"{what}, is refused by the compiler {grounds(entry.confidence, entry.evidence)}"
             found = Found(message, node, severity_of(entry.confidence), advice=entry.advice, group=named(head.ends))
             yield with_advice(found, advice_to_cut(_all_ends(subject, head)))
 
 
 def _all_ends(subject: Subject, head: Head) -> Iterator[Node]:
-    """The ends of a head, and the nodes that make the other outputs of the network."""
-    yield from head.ends
-    inside = {node for other in subject.once(heads) for node in other.nodes}
-    for value in subject.model.graph.outputs:
-        node = producer(subject, value)
-        if node is not None and node not in inside and node not in head.ends:
-            yield node
+    """The ends of a head, those of other heads, and the nodes that make the other outputs of the network."""
+    all_heads = subject.once(heads)
+    inside = {node for other in all_heads for node in other.nodes}
+    outputs = (producer(subject, value) for value in subject.model.graph.outputs)
+    ends = [*head.ends, *(node for other in all_heads for node in other.ends)]
+    yield from dict.fromkeys((*ends, *(node for node in outputs if node is not None and node not in inside)))
 
 
 @rule("HAI113", "postprocessing-operator", Severity.ERROR)

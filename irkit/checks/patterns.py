@@ -10,6 +10,7 @@ from irkit.checks.activation_forms import activations
 from irkit.checks.attention_form import attentions
 from irkit.checks.heads import head_nodes
 from irkit.checks.layout_forms import layouts
+from irkit.checks.misfits import misfits
 from irkit.checks.norm_forms import norms, squeeze_excite
 from irkit.checks.repeats import repeated_heads
 from irkit.ir import Node
@@ -19,7 +20,7 @@ from irkit.linter import Subject
 def memberships(subject: Subject) -> dict[Node, str]:
     """The patterns that nodes are part of, by name."""
     found: dict[Node, str] = {}
-    for recognised in (squeeze_excite, activations, norms, layouts, attentions):
+    for recognised in (squeeze_excite, activations, norms, layouts, attentions, misfits):
         found.update(recognised(subject))
     found.update(dict.fromkeys(head_nodes(subject), "yolo-head"))
     found.update(dict.fromkeys(subject.once(repeated_heads), "repeat-heads"))

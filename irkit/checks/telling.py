@@ -103,7 +103,7 @@ def _unknown(_subject: Subject, node: Node, verdict: Verdict, detail: str) -> st
 def _partial(_subject: Subject, node: Node, verdict: Verdict, detail: str) -> str:
     name = _name(node, verdict, detail)
     if verdict.pattern:
-        text = f"{name} is part of {verdict.pattern}, which is recognised in some cases only"
+        text = f"{name} is part of {verdict.pattern}, which is taken in some cases only"
     elif verdict.form:
         text = f"{name} is taken in some cases only"
     else:

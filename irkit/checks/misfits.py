@@ -1,0 +1,85 @@
+"""Groups of nodes that the compiler refuses for what they stand behind, by the name of the pattern."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from irkit import ops
+from irkit.checks.cuts import feeding_layers, producer, sources
+from irkit.checks.reading import is_op, shapes_of, sizes, users
+from irkit.ir import Node
+from irkit.linter import Subject
+
+_RECURRENT = ("LSTM", "GRU", "RNN")
+_THROUGH = ("Add", "Sub", "Mul", "Div", "Where", "Reshape", "Clip", "Max", "Min", "Cast")
+_MOST_STEPS = 8
+"""How many nodes back from a softmax a product of attention is looked for."""
+
+
+def misfits(subject: Subject) -> dict[Node, str]:
+    """The members of the patterns of this file."""
+    found: dict[Node, str] = dict.fromkeys(_flattened_tails(subject), "flattened-tail")
+    for layer in subject.of(*_RECURRENT):
+        found.update(dict.fromkeys(_directions(subject, layer), "recurrent-direction"))
+    for softmax in subject.of("Softmax"):
+        if _is_over_width(subject, softmax):
+            found[softmax] = "width-softmax"
+    return found
+
+
+def _directions(subject: Subject, layer: Node) -> Iterator[Node]:
+    """The Slice and Gather nodes that take the directions of a recurrent layer apart."""
+    for output in layer.outputs:
+        for user in users(subject, output):
+            if is_op(user, "Slice", "Gather"):
+                yield user
+
+
+def _is_over_width(subject: Subject, softmax: Node) -> bool:
+    """Whether a softmax over the last axis of a map is none of attention, where that axis counts the keys."""
+    shape = sizes(subject, softmax.input(0))
+    axis = ops.attribute(softmax, "axis")
+    if shape is None or len(shape) != 4 or axis not in (-1, 3):
+        return False
+    node = producer(subject, softmax.input(0))
+    for _ in range(_MOST_STEPS):
+        if node is None or not is_op(node, *_THROUGH):
+            break
+        node = next(sources(subject, node), None)
+    return is_op(node, "Conv", "ConvTranspose", "BatchNormalization", "Resize", "MaxPool", "AveragePool", "Relu")
+
+
+def _flattened_tails(subject: Subject) -> Iterator[Node]:
+    """Nodes that flatten a map of a convolution behind which no layer comes, and what changes the layout after them."""
+    feeding = subject.once(feeding_layers)
+    for node in subject.of("Reshape", "Flatten"):
+        if node not in feeding and _flattens_map(subject, node):
+            yield node
+            yield from _layout_behind(subject, node)
+
+
+def _flattens_map(subject: Subject, node: Node) -> bool:
+    """Whether height and width of a map, or of one with its channels brought to the back, become one axis."""
+    shapes = shapes_of(subject, node)
+    turned = producer(subject, node.input(0))
+    if shapes is None or len(shapes[0]) != 4 or turned is None:
+        return False
+    before, after = shapes
+    is_back = is_op(turned, "Transpose") and turned.attr("perm") == (0, 2, 3, 1)
+    space = before[1:3] if is_back else before[2:]
+    layer = producer(subject, turned.input(0)) if is_back else turned
+    area = math.prod(space)
+    return is_op(layer, "Conv") and 1 not in space and any(size % area == 0 and size >= area for size in after[1:])
+
+
+def _layout_behind(subject: Subject, node: Node) -> Iterator[Node]:
+    pending, seen = list(users(subject, node.output)), set[Node]()
+    while pending:
+        user = pending.pop()
+        if user in seen:
+            continue
+        seen.add(user)
+        pending += [later for output in user.outputs for later in users(subject, output)]
+        if is_op(user, "Reshape", "Flatten"):
+            yield user
