@@ -94,7 +94,8 @@ def test_a_thousand_nodes_take_few_runs() -> None:
 def test_weights_become_simple_and_small_and_the_model_runs() -> None:
     text = parse_model(
         "opset 17\ngraph(%x: float32[N,16,32,32]) -> (%y: float32[N,16,32,32]) {\n"
-        "%w: float32[32,16,3,3] = random(seed=1)\n%v: float32[16,32,1,1] = random(seed=2)\n%a = Conv(%x, %w) {pads=[1,1,1,1], kernel_shape=[3,3]} @c\n"
+        "%w: float32[32,16,3,3] = random(seed=1)\n%v: float32[16,32,1,1] = random(seed=2)\n"
+        "%a = Conv(%x, %w) {pads=[1,1,1,1], kernel_shape=[3,3]} @c\n"
         "%b = Relu(%a) @r\n%y = Conv(%b, %v) @d\n}"
     )
     found = reduced(text, holding("Conv", "Relu"))
