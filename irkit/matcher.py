@@ -1,8 +1,8 @@
 """The matcher: holds a pattern against a place in the graph.
 
 One matcher tries the permutations of commutative operands by backtracking; there are no copies of rules. The work is
-bounded: after some steps, pairs of pattern and value that can never match are remembered, so that chains of commutative
-operators take linear time; a match that still takes too many steps is given up.
+bounded: after some steps, pairs of pattern and value that can never match are remembered, until the model is edited, so
+that chains of commutative operators take linear time; a match that still takes too many steps is given up.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _Pairs: TypeAlias = "list[tuple[Pattern, _Found]]"
 _Goal: TypeAlias = "tuple[Pattern, Any, Node | None, Any] | None"
 """A pattern to hold against what a node reads (see `_Found`), and the goals after it: a linked list."""
 
-_MEMO_AFTER = 200
+_MEMO_AFTER = 50
 _STEPS = 20_000
 _PERMUTED_INPUTS = 4
 _MOST_PAIRINGS = 2_000
@@ -105,13 +105,18 @@ class Matcher:
         self.steps = 0
         self.gave_up = False
         self._possible: dict[tuple[int, Value], bool] = {}
+        self._position = -1
         self._instances: dict[tuple[Rest, int], Pattern] = {}
 
     def match(self, root: Node) -> Match | None:
         """The match whose first output is one of the node's, or None."""
         self._graph = root.graph
-        self._bound, self._trail, self.steps, self._possible, self.miss = {}, [], 0, {}, None
-        self.gave_up = False
+        self._bound, self._trail, self.steps, self.miss, self.gave_up = {}, [], 0, None, False
+        model = root.graph.model if root.graph is not None else None
+        position = model.journal.position if model is not None else -1
+        if self._explain or position < 0 or position != self._position:
+            self._possible.clear()
+            self._position = position
         first = self._pattern.roots[0]
         if isinstance(first, OpPattern):
             starts = [root.outputs[first.index]] if first.index < len(root.outputs) else []
@@ -217,7 +222,7 @@ class Matcher:
         if reason := self._node_mismatch(pattern, node, value):
             self._fail(pattern, node, reason)
             return None
-        if self.steps > _MEMO_AFTER and not self._may_match(pattern, value):
+        if (self._possible or self.steps > _MEMO_AFTER) and not self._may_match(pattern, value):
             return None
         if not self._bind(wanted, node):
             self._fail(pattern, node, "is another node")

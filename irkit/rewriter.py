@@ -184,15 +184,14 @@ class Rewriter:
                 if rule.gave_up:
                     self._context.refuse(rule.label, _place(node), "the search for a match took too long")
                 return False
-            return self._apply(rule, match)
+            return self._apply(rule, match, _place(node))
         except PassError as error:
             place = error.place or return_line(rule.function("replace"))
             raise self._fault(place, f"rule {rule.label!r} at {node!r}: {error}") from error
 
-    def _apply(self, rule: Rule, match: Match) -> bool:
+    def _apply(self, rule: Rule, match: Match, place: str) -> bool:
         """Replace a match, unless something stands in the way."""
         names = {item.name or item.output.name: item for item in match.nodes}
-        place = _place(match.root)
         answer = refuse(reason) if (reason := blocked(match, self._context.protected)) else rule.ask("check", match)
         if answer is not None and not isinstance(answer, Refusal):
             raise PassError(
