@@ -9,6 +9,7 @@ from irkit import ops
 from irkit.checks.conditions import worked_axes
 from irkit.checks.cuts import producer
 from irkit.identities import permutation
+from irkit.inputs import fed_inputs
 from irkit.ir import Node, Value
 from irkit.linter import Subject
 
@@ -87,11 +88,20 @@ def computed_operand(subject: Subject, node: Node) -> Value | None:
 
 
 def sizes(subject: Subject, value: Value | None) -> tuple[int, ...] | None:
-    """The shape, where it is all numbers."""
+    """The shape, where it is all numbers; a named batch, which irkit makes 1, counts as 1."""
     shape = subject.shape(value) if value is not None else None
-    if shape is None or not all(isinstance(dim, int) for dim in shape):
+    if shape is None:
         return None
-    return tuple(dim for dim in shape if isinstance(dim, int))
+    batch = subject.once(_batch_names)
+    found = [1 if isinstance(dim, str) and dim in batch else dim for dim in shape]
+    numbers = tuple(dim for dim in found if isinstance(dim, int))
+    return numbers if len(numbers) == len(found) else None
+
+
+def _batch_names(subject: Subject) -> frozenset[str]:
+    """The names that inputs give to their first dimension."""
+    shapes = [value.shape for value in fed_inputs(subject.model)]
+    return frozenset(shape[0] for shape in shapes if shape and isinstance(shape[0], str))
 
 
 def shapes_of(subject: Subject, node: Node) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
