@@ -7,6 +7,7 @@ the tool is not installed.
 from __future__ import annotations
 
 import importlib
+import itertools
 import json
 import sys
 import tempfile
@@ -16,7 +17,24 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-REPEATS = {"load": 5, "roundtrip": 3, "edit": 3, "optimize": 1, "fold": 1}
+REPEATS = {"load": 5, "roundtrip": 3, "edit": 3, "match": 1, "optimize": 1, "fold": 1}
+
+RULES = 200
+
+
+def patterns() -> list[Callable[..., Any]]:
+    """Patterns of two to five operators in a row, all different; most occur nowhere in the model."""
+    calls = ("op.Relu({})", "op.LeakyRelu({})", "op.Conv({}, w)", "op.Add({}, s)", "op.LeakyRelu({}, alpha=0.01)")
+    found = []
+    for length in range(2, 6):
+        for chosen in itertools.product(calls, repeat=length):
+            text = "x"
+            for call in chosen:
+                text = call.format(text)
+            names = [name for name in "xws" if name in text.replace("alpha", "")]
+            found.append(f"lambda op, {', '.join(names)}: {text}")
+    step = len(found) / RULES
+    return [eval(found[int(index * step)]) for index in range(RULES)]
 
 
 class IrkitTasks:
@@ -51,6 +69,18 @@ class IrkitTasks:
     def optimize(self, path: Path, out: Path) -> None:
         result = self.irkit.optimize(path, exact=True, verify="none")
         self.irkit.save(result.model, out)
+
+    def match(self, path: Path, out: Path) -> None:  # noqa: ARG002
+        refusal, seen = self.irkit.refuse("it is only counted"), []
+
+        def check(match: Any) -> Any:
+            seen.append(match)
+            return refusal
+
+        rules = [self.irkit.rule(pattern, lambda x: x, check) for pattern in patterns()]
+        with self.irkit.load(path) as model:
+            assert self.irkit.apply_rules(model, self.irkit.Context(), rules) == 0
+        assert seen
 
     def fold(self, path: Path, out: Path) -> None:
         with self.irkit.load(path) as model:
@@ -118,6 +148,18 @@ class OnnxScriptTasks:
         self.ir = importlib.import_module("onnx_ir")
         self.optimizer = importlib.import_module("onnxscript.optimizer")
         self.rewriter = importlib.import_module("onnxscript.rewriter")
+        self.pattern = importlib.import_module("onnxscript.rewriter.pattern")
+
+    def match(self, path: Path, out: Path) -> None:  # noqa: ARG002
+        seen = []
+
+        def check(context: Any, **captured: Any) -> bool:  # noqa: ARG001
+            seen.append(captured)
+            return False
+
+        rules = [self.pattern.RewriteRule(item, lambda _op, x, **_: x, check) for item in patterns()]
+        self.pattern.RewriteRuleSet(rules).apply_to_model(self.ir.load(path))
+        assert seen
 
     def optimize(self, path: Path, out: Path) -> None:
         model = self.ir.load(path)

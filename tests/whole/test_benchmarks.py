@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks import models
 from benchmarks.__main__ import MODELS, ROWS, run
-from benchmarks.tasks import TOOLS, IrkitTasks
+from benchmarks.tasks import RULES, TOOLS, IrkitTasks, patterns
 
 
 @pytest.fixture
@@ -34,6 +34,12 @@ def test_editing_renames_and_replaces(tmp_path: Path, out: Path) -> None:
     assert "Relu" not in ops
     assert sum("renamed" in node.input for node in onnx.load(out).graph.node) == 10
     onnx.checker.check_model(str(out), full_check=True)
+
+
+def test_rules_are_held_against_every_node(tmp_path: Path, out: Path) -> None:
+    models.wide_and_long(tmp_path / "m.onnx", 40)
+    assert len(patterns()) == RULES
+    IrkitTasks().match(tmp_path / "m.onnx", out)
 
 
 def test_optimizing_folds(tmp_path: Path, out: Path) -> None:
