@@ -132,5 +132,5 @@ def run_rules(
 
 
 def severity_of(confidence: Confidence) -> Severity:
-    """How bad it is to go against a fact: a warning where the fact is not sure."""
-    return Severity.WARNING if confidence is Confidence.LOW else Severity.ERROR
+    """How bad it is to go against a fact: an error where the fact is sure, else a warning."""
+    return Severity.ERROR if confidence is Confidence.HIGH else Severity.WARNING

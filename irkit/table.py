@@ -32,7 +32,7 @@ class Status(str, enum.Enum):
 
 
 class Confidence(str, enum.Enum):
-    """How sure a table is. Only high and medium may lead to an error."""
+    """How sure a table is. Only what is high leads to an error."""
 
     HIGH = "high"
     MEDIUM = "medium"

@@ -223,12 +223,18 @@ def _attributes(case: Case, wanted: Any) -> Iterator[Outcome]:
         yield from _attribute(case.node, name, test)
 
 
+_IMPLIED = {"strides": 1, "dilations": 1, "pads": 0}
+"""What convolution and pooling take on each axis where the attribute is left out; their schemas say so in words only."""
+
+
 def _attribute(node: Node, name: str, test: AttributeTest) -> Iterator[Outcome]:
     if test.present is not None:
         text = "must be given" if test.present else "must not be given"
         yield Outcome((name in node.attrs) is test.present, f"attribute {name} {text}")
     limits = _limits(test)
     value = ops.attribute(node, name)
+    if value is None and name not in node.attrs:
+        value = _IMPLIED.get(name)
     if value is None and limits:
         yield Outcome(None, f"attribute {name} is not known")
         return

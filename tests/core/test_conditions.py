@@ -28,6 +28,10 @@ def concat(axis: str, type: str = "float32[1,2,3,4]") -> str:
     return f"graph(%x: {type}) -> (%y) {{ %y = Concat(%x, %x) {{axis={axis}}} @n }}"
 
 
+def pooled(attributes: str) -> str:
+    return f"graph(%x: float32[1,2,8,8]) -> (%y) {{ %y = MaxPool(%x) {{kernel_shape=[2,2]{attributes}}} @n }}"
+
+
 def reduced(axes: str, type: str = "float32[1,2,3,4]") -> str:
     return f"graph(%x: {type}) -> (%y) {{ %y = ReduceMean(%x) {{{axes}}} @n }}"
 
@@ -85,6 +89,8 @@ def sliced(starts: str, ends: str, axes: str, steps: str = "[1, 1]") -> str:
         (relu("float32[*]"), Condition(rank=(2,), is_output=False), False),
         (relu("float32[*]"), Condition(rank=(2,), is_output=True), None),
         (relu("float32[1]"), Condition(), True),
+        (pooled(""), Condition(attributes={"strides": AttributeTest(max=2), "pads": AttributeTest(one_of=(0,))}), True),
+        (pooled(", strides=[1,3]"), Condition(attributes={"strides": AttributeTest(max=2)}), False),
     ],
 )
 def test_a_condition(graph: str, condition: Condition, expected: bool | None) -> None:

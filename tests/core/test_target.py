@@ -256,7 +256,7 @@ def test_every_fact_has_evidence(hailo8: Target) -> None:
 
 
 def test_high_confidence_rests_on_this_compiler(hailo8: Target) -> None:
-    strong = {SourceKind.OFFICIAL, SourceKind.MAINTAINER, SourceKind.LOG}
+    strong = {SourceKind.OFFICIAL, SourceKind.MAINTAINER, SourceKind.LOG, SourceKind.MEASURED}
     weak = [
         place
         for place, verdict in verdicts(hailo8)

@@ -35,9 +35,10 @@ def lint(*arguments: object) -> int:
 def test_lint_with_own_facts(model: Path, facts: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert lint(model) == 0
     assert lint(model, "--rules", facts) == 1
-    printed = capsys.readouterr().out
-    assert "with mine.toml" in printed
-    assert f"--rules {facts}" in printed.splitlines()[-1]  # what to type next takes the facts along
+    assert "with mine.toml" in capsys.readouterr().out
+    facts.write_text(REFUSED.replace("unsupported", "supported"), encoding="utf-8")
+    assert lint(model, "--rules", facts) == 0
+    assert f"--rules {facts}" in capsys.readouterr().out.splitlines()[-1]  # what to type next takes the facts along
 
 
 def test_optimize_with_own_facts(model: Path, facts: Path, tmp_path: Path) -> None:
