@@ -15,13 +15,27 @@ from collections.abc import Sequence
 from types import ModuleType
 from typing import NoReturn
 
-from irkit.cli import bisect, compile, diff, explain, hef, lint, new_pass, optimize, passes, reduce, rules, show  # noqa: A004
+from irkit.cli import (
+    bisect,
+    compile,
+    diff,
+    explain,
+    hef,
+    lint,
+    new_pass,
+    optimize,
+    passes,
+    quantize,
+    reduce,
+    rules,
+    show,
+)
 from irkit.cli.console import message
 from irkit.errors import InputError, IrkitError
 from irkit.version import __version__
 
 COMMANDS: tuple[ModuleType, ...] = (
-    lint, optimize, compile, hef, show, diff, bisect, reduce, explain, rules, passes, new_pass,
+    lint, optimize, quantize, compile, hef, show, diff, bisect, reduce, explain, rules, passes, new_pass,
 )  # fmt: skip
 
 FINE, FOUND, WRONG_USE, BUG, INTERRUPTED = 0, 1, 2, 70, 130

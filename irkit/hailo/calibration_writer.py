@@ -7,7 +7,7 @@ import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from irkit.errors import OptionError
 from irkit.hailo.calibration import CalibrationError, CalibrationInput, CalibrationSet
@@ -51,6 +51,7 @@ def write_calibration(
     how: Preprocessing,
     *,
     most: int = ENOUGH,
+    shuffle: bool = True,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> WrittenCalibration:
     """Write a calibration set into a folder.
@@ -64,6 +65,7 @@ def write_calibration(
         folder: an existing folder.
         how: size, color, layout, normalization.
         most: how many samples to take.
+        shuffle: take and write them in an order that a fixed seed gives, not from the first on.
         progress: is told of every block.
 
     Raises `OptionError` or `CalibrationError` where the samples do not fit the inputs.
@@ -71,7 +73,7 @@ def write_calibration(
     chosen = _chosen(source, ports)
     total = min(item.count for item in chosen.values())
     count = min(most, total)
-    order = _shuffled(total, count)
+    order = _Order.of(total, count, shuffle=shuffle)
     arrays = {}
     for port in ports:
         arrays[port.name] = _write_array(chosen[port.name], port, folder, how, order, progress)
@@ -119,10 +121,20 @@ def _chosen(source: CalibrationSet, ports: Sequence[Port]) -> dict[str, Calibrat
     return {ports[0].name: next(iter(source.inputs.values()))}
 
 
-def _shuffled(total: int, count: int) -> Array:
-    import numpy as np
+class _Order(NamedTuple):
+    """Which samples are read, in ascending order, and where each is written."""
 
-    return np.sort(np.random.default_rng(_SEED).permutation(total)[:count])
+    read: list[int]
+    places: list[int]
+
+    @classmethod
+    def of(cls, total: int, count: int, *, shuffle: bool) -> _Order:
+        import numpy as np
+
+        if not shuffle:
+            return cls(list(range(count)), list(range(count)))
+        chosen = np.sort(np.random.default_rng(_SEED).permutation(total)[:count])
+        return cls(chosen.tolist(), np.random.default_rng(_SEED + 1).permutation(count).tolist())
 
 
 def _part(port: Port) -> str:
@@ -134,7 +146,7 @@ def _write_array(
     port: Port,
     folder: Path,
     how: Preprocessing,
-    order: Array,
+    order: _Order,
     progress: Callable[[str, int, int], None] | None,
 ) -> Array:
     """Write the samples of one input, in the order that a fixed seed gives."""
@@ -144,19 +156,18 @@ def _write_array(
         raise OptionError(
             f"how the chip lays out `{port.name}` of rank {len(port.shape)} is not known: no calibration set"
         )
-    shape = (len(order), *port.device_shape)
+    shape = (len(order.read), *port.device_shape)
     keep = item.dtype == "uint8"
     if keep and how.normalizes:
         how.moments(port.device_shape[2])
     target = np.lib.format.open_memmap(
         folder / _part(port), mode="w+", dtype=np.uint8 if keep else np.float32, shape=shape
     )
-    places = np.random.default_rng(_SEED + 1).permutation(len(order))
-    for done, index in enumerate(order):
-        sample = item.rows.read(int(index), int(index) + 1)
-        target[places[done]] = _fitted(sample[0], item, port, how, int(index), keep=keep)
+    for done, (index, place) in enumerate(zip(order.read, order.places, strict=True)):
+        sample = item.rows.read(index, index + 1)
+        target[place] = _fitted(sample[0], item, port, how, index, keep=keep)
         if progress is not None:
-            progress(f"calibration set for {port.name}", done, len(order))
+            progress(f"calibration set for {port.name}", done, len(order.read))
     target.flush()
     return np.asarray(target)
 
