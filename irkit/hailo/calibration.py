@@ -260,12 +260,13 @@ def _open_npz(path: Path) -> CalibrationSet:
 def _open_member(path: Path, archive: zipfile.ZipFile, member: str, name: str) -> CalibrationInput:
     with archive.open(member) as stream:
         shape, fortran, dtype = _read_header(stream)
+        held = archive.getinfo(member).file_size - stream.tell()
     place = f"{path}: `{name}`"
     _check(place, shape, dtype)
     if fortran:
         raise CalibrationError(f"{place} is stored column by column: save numpy.ascontiguousarray of it")
     needed = math.prod(shape) * dtype.itemsize
-    if archive.getinfo(member).file_size < needed:
+    if held < needed:
         raise CalibrationError(f"{place} is shorter than its header says: it was cut short; write it again")
     rows = _Streamed(path, member, tuple(shape[1:]), dtype)
     return CalibrationInput(name, shape[0], tuple(shape[1:]), dtype.name, rows)

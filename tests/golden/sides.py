@@ -90,12 +90,14 @@ def _waves(rng: np.random.Generator, shape: list[int]) -> Array:
         )
         pace, phase = (rng.uniform(0.5, 3.0, [shape[0], *[1] * (len(shape) - 1)]) for _ in range(2))
         made = made + np.sin(2 * np.pi * (pace * steps + phase))
-    return made / (len(shape) - 1) + 0.05
+    waves: Array = made / (len(shape) - 1) + 0.05
+    return waves
 
 
 def _pixels(rng: np.random.Generator, shape: list[int]) -> Array:
     made = _waves(rng, shape)
-    return np.round((made - made.min()) / (made.max() - made.min()) * 255)
+    pixels: Array = np.round((made - made.min()) / (made.max() - made.min()) * 255)
+    return pixels
 
 
 def _normal(rng: np.random.Generator, shape: list[int]) -> Array:
