@@ -9,12 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from irkit.checks import ALL_RULES
 from irkit.config import Settings
 from irkit.diagnostics import Finding, Report, Severity
 from irkit.errors import ModelError, OptionError
 from irkit.library import Library
-from irkit.linter import run_rules
 from irkit.linting import lint_model
 from irkit.model import Model
 from irkit.onnx.reader import load
@@ -149,6 +147,7 @@ def optimize(
     verify: Verify = "ends",
     accept_drift: Collection[str] = (),
     trace: bool = False,
+    settings: Settings | None = None,
     progress: Progress | None = None,
 ) -> OptimizeResult:
     """Rewrite a model until the target's compiler can take it, and prove that its function was kept.
@@ -167,6 +166,7 @@ def optimize(
         verify: prove `each` pass, each run of exact passes (`ends`), or nothing (`none`).
         accept_drift: names of passes whose drift is accepted.
         trace: keep every rewrite, with its nodes and values, in the result and in report.json.
+        settings: a project's, from `find_settings`: findings of lint that they know are set aside.
         progress: is told of every step.
 
     Raises a subclass of `InputError` for what the caller can mend. Where ONNX Runtime is not installed, the proofs say
@@ -179,27 +179,29 @@ def optimize(
     library = Library()
     for path in [passes] if isinstance(passes, (str, os.PathLike)) else passes:
         library.add(path)
-    opened, source = (model, None) if isinstance(model, Model) else (load(model), Path(model))
-    _check_outputs(opened)
-    plan = plan_passes(chip, library, exact=exact, bind=bind, shapes=shapes, only=only, skip=skip, options=options)
-    _check_accepted(accept_drift, plan, library)
-    context = Context(target=chip)
-    run = run_pipeline(
-        opened, plan, context, verify=verify, settle=not only, accept_drift=accept_drift, progress=progress
-    )
-    report = run_rules(opened, chip, ALL_RULES, str(source or opened.graph.name))
-    told = set(map(_subject, context.findings))
-    again = [finding for finding in report.findings if _subject(finding) not in told]
-    report.findings[:] = [*context.findings, *map(drift_finding, _unaccepted(run)), *again]
-    asked = {
-        "exact": exact,
-        "bind": dict(bind or {}),
-        "shapes": {name: list(shape) for name, shape in (shapes or {}).items()},
-        "passes": [str(item) for item in plan],
-        "verify": verify,
-        "accept_drift": sorted(accept_drift),
-    }
-    return OptimizeResult(opened, chip, source, asked, run, report, context, _traced(opened, run) if trace else None)
+    with _kept_open(model) as (opened, source):
+        _check_outputs(opened)
+        plan = plan_passes(chip, library, exact=exact, bind=bind, shapes=shapes, only=only, skip=skip, options=options)
+        _check_accepted(accept_drift, plan, library)
+        context = Context(target=chip)
+        run = run_pipeline(
+            opened, plan, context, verify=verify, settle=not only, accept_drift=accept_drift, progress=progress
+        )
+        report = lint_model(opened, chip, str(source or opened.graph.name), _of_a_result(settings or Settings()))
+        told = set(map(_subject, context.findings))
+        again = [finding for finding in report.findings if _subject(finding) not in told]
+        report.findings[:] = [*context.findings, *map(drift_finding, _unaccepted(run)), *again]
+        asked = {
+            "exact": exact,
+            "bind": dict(bind or {}),
+            "shapes": {name: list(shape) for name, shape in (shapes or {}).items()},
+            "passes": [str(item) for item in plan],
+            "verify": verify,
+            "accept_drift": sorted(accept_drift),
+        }
+        return OptimizeResult(
+            opened, chip, source, asked, run, report, context, _traced(opened, run) if trace else None
+        )
 
 
 def plan_passes(
@@ -344,6 +346,25 @@ def _read_log(log: str | os.PathLike[str] | DfcLog | None) -> DfcLog | None:
 def _check_outputs(model: Model) -> None:
     if not model.graph.outputs:
         raise ModelError("the model has no outputs, so it computes nothing: export it again")
+
+
+def _of_a_result(settings: Settings) -> Settings:
+    """The settings for what comes out: that a suppression matches nothing any more is no fault of it."""
+    return settings.changed(ignore=(*settings.ignore, "void-suppression"))
+
+
+@contextmanager
+def _kept_open(model: ModelOrPath) -> Iterator[tuple[Model, Path | None]]:
+    """The model, whose file stays open for the result to read from, unless something goes wrong inside."""
+    if isinstance(model, Model):
+        yield model, None
+        return
+    opened = load(model)
+    try:
+        yield opened, Path(model)
+    except BaseException:
+        opened.close()
+        raise
 
 
 @contextmanager

@@ -17,6 +17,8 @@ from irkit.ruledoc import RuleDoc
 from irkit.selection import IGNORE_KEY, chosen, suppress, suppress_in_model
 from irkit.subject import Subject
 from irkit.target import Target
+from irkit.tensor import Tensor
+from irkit.types import DType
 
 if TYPE_CHECKING:
     from irkit.hailo.calibration import CalibrationSet
@@ -41,8 +43,9 @@ def lint_model(
 ) -> Report:
     """Run the rules that the settings choose, and set aside the findings that they, or the model, say are wanted.
 
-    Raises `OptionError` where the settings name a rule that is none.
+    Raises `OptionError` where the settings name a rule that is none, `ModelError` where data cannot be read.
     """
+    _check_data(model)
     docs = all_docs()
     where = str(settings.file or "")
     codes = chosen(docs, settings.select, settings.ignore, where)
@@ -59,3 +62,11 @@ def lint_model(
     if settings.baseline is not None:
         set_known_aside(report, settings.baseline)
     return report
+
+
+def _check_data(model: Model) -> None:
+    """Raise `ModelError` where data is of an element type that irkit does not know, as reading it would."""
+    for value in model.values():
+        data = value.constant or value.initializer
+        if isinstance(data, Tensor) and data.dtype is DType.UNDEFINED:
+            data.numpy()

@@ -70,12 +70,12 @@ def load_target(spec: str | os.PathLike[str], overlays: Iterable[str | os.PathLi
             compiler version.
     """
     spec = os.fspath(spec)
-    name, _, version = spec.rpartition("@") if "@" in Path(spec).name else (spec, "", "")
+    name, at, version = spec.rpartition("@") if "@" in Path(spec).name else (spec, "", "")
     table, path = _read_with_parents(_find(name), ())
     laid_over = tuple(Path(overlay) for overlay in overlays)
     for overlay in laid_over:
         table = _with_overlay(table, overlay)
-    if not version:
+    if not at:
         version = table.dfc_default
     wanted = _checked_version(spec, version, table, path)
     return Target(
@@ -116,7 +116,8 @@ def _find(name: str) -> Path:
 def _checked_version(spec: str, version: str, table: Table, path: Path) -> Version:
     try:
         wanted = parse_version(version)
-    except ValueError as problem:
+    except ValueError as error:
+        problem = error if version else "there is no version after the @"
         raise TargetError(f"target `{spec}`: {problem}; write it as {table.name}@{table.dfc_default}") from None
     if wanted not in table.dfc:
         raise TargetError(f"target `{spec}`: {path} speaks of compiler versions {table.dfc} only")

@@ -135,6 +135,7 @@ def _optimized(
             passes=arguments.passes_of(options.passes),
             verify=options.verify,
             accept_drift=arguments.names_of(options.accept_drift),
+            settings=arguments.project_settings(),
             trace=options.trace,
             progress=progress,
         )
