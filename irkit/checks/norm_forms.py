@@ -25,14 +25,18 @@ def norms(subject: Subject) -> dict[Node, str]:
     for root in subject.of("Sqrt"):
         found.update(_centred(subject, root) or _uncentred(subject, root))
     for norm in subject.of("ReduceL2"):
-        if any(node.op == "Div" and same(subject, node.input(0), norm.input(0)) for node in _lengths(subject, norm)):
-            found[norm] = "l2-normalize"
+        found.update(dict.fromkeys(_unit_length(subject, norm), "l2-normalize"))
     return found
 
 
-def _lengths(subject: Subject, norm: Node) -> list[Node]:
-    """What reads a norm, maybe after it was kept away from zero and expanded."""
-    return list(after(subject, norm, ("Clip", "Max", "Expand", "Add")))
+_TO_LENGTH = ("Clip", "Max", "Expand", "Add")
+
+
+def _unit_length(subject: Subject, norm: Node) -> list[Node]:
+    """The nodes of x / length(x), the length maybe kept away from zero and expanded; none where x is not divided by it."""
+    behind = list(after(subject, norm, _TO_LENGTH))
+    divisions = [node for node in behind if is_op(node, "Div") and same(subject, node.input(0), norm.input(0))]
+    return [norm, *divisions, *(node for node in behind if is_op(node, *_TO_LENGTH))] if divisions else []
 
 
 def _centred(subject: Subject, root: Node) -> dict[Node, str]:
