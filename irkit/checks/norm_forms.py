@@ -33,7 +33,7 @@ _TO_LENGTH = ("Clip", "Max", "Expand", "Add")
 
 
 def _unit_length(subject: Subject, norm: Node) -> list[Node]:
-    """The nodes of x / length(x), the length maybe kept away from zero and expanded; none where x is not divided by it."""
+    """The nodes of x / length(x), the length maybe kept from zero and expanded; none where nothing is divided."""
     behind = list(after(subject, norm, _TO_LENGTH))
     divisions = [node for node in behind if is_op(node, "Div") and same(subject, node.input(0), norm.input(0))]
     return [norm, *divisions, *(node for node in behind if is_op(node, *_TO_LENGTH))] if divisions else []
