@@ -81,13 +81,17 @@ class Library:
         return list(self._added)
 
     def add(self, path: str | os.PathLike[str]) -> list[type[Pass]]:
-        """Load a pass file or a folder of them. Returns its passes.
+        """Load a pass file or a folder of them, or take the pass of that name from a plug-in. Returns its passes.
 
         Raises `LibraryError`: it cannot be loaded, holds no pass, or defines a pass whose name is taken.
         """
         place = Path(path)
         if not place.exists():
-            raise LibraryError(f"{place}: no such file or folder of passes")
+            found = [cls for cls in _plugin_passes() if cls.name == place.name]
+            if not found:
+                raise LibraryError(f"{place}: no such file or folder of passes, and no plug-in has a pass of that name")
+            self._added += [cls for cls in found if cls not in self._added]
+            return found
         folder = place.resolve() if place.is_dir() else place.resolve().parent
         library = f"user_{hashlib.sha256(str(folder).encode()).hexdigest()[:8]}"
         passes = load_folder(place, library) if place.is_dir() else load_file(place, library)

@@ -1,8 +1,8 @@
 """Runs what a README tells its reader to type, and holds what is printed against what the README shows.
 
 A fenced ```console block holds commands after `$ ` and may show their output, in which `...` stands for anything.
-A ```python block is run as a script, a block after a `file` marker is written to that file. A marker stands on the line
-before its block:
+A ```python block is run as a script, a block after a `file` marker (of any language) is written to that file. A marker
+stands on the line before its block:
 
     <!-- test: exit 1 -->            the last command ends with that code
     <!-- test: needs torch -->       skipped where that module is not installed
@@ -27,7 +27,8 @@ import pytest
 from tests.whole.sources import ROOT, tracked_files
 
 BLOCK = re.compile(
-    r"^(?:<!-- test: (?P<marker>.+?) -->\n)?```(?P<language>console|python)\n(?P<body>.*?)^```$", re.M | re.S
+    r"^(?:<!-- test: (?P<marker>.+?) -->\n)?```(?P<language>console|python|toml|irkit|text)\n(?P<body>.*?)^```$",
+    re.M | re.S,
 )
 MARKER = re.compile(r"exit (?P<exit>\d+)|needs (?P<needs>\w+)|file (?P<file>\S+)|not run, (?P<reason>.+)")
 
@@ -57,10 +58,10 @@ def blocks_of(page: str) -> list[Block]:
     for found in BLOCK.finditer(page):
         marker = MARKER.fullmatch(found["marker"] or "exit 0")
         assert marker, f"unknown marker: {found['marker']}"
-        if marker["reason"]:
+        if marker["reason"] or (found["language"] not in ("console", "python") and not marker["file"]):
             continue
         needs = marker["needs"] or ""
-        if found["language"] == "python":
+        if found["language"] != "console":
             file = marker["file"] or "snippet.py"
             run = () if marker["file"] else (Command(f"python {file}"),)
             blocks.append(Block(run, file, found["body"], needs))

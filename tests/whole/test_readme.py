@@ -1,4 +1,4 @@
-"""The commands of README.md and of every example run, end as they should, and print what the pages show."""
+"""The commands of README.md, the docs and every example run, end as they should, and print what the pages show."""
 
 from __future__ import annotations
 
@@ -9,7 +9,14 @@ import pytest
 from tests.whole.console import Command, Shell, blocks_of, matches
 from tests.whole.sources import ROOT, tracked_files
 
-PAGES = ["README.md", *sorted(path.as_posix() for path in tracked_files() if path.match("examples/*/README.md"))]
+
+def pages(pattern: str) -> list[str]:
+    """The pages that have something to run."""
+    found = [path for path in tracked_files() if path.match(pattern)]
+    return [path.as_posix() for path in found if blocks_of((ROOT / path).read_text(encoding="utf-8"))]
+
+
+PAGES = ["README.md", *pages("examples/*/README.md"), *pages("docs/*.md")]
 
 
 @pytest.fixture
@@ -69,11 +76,16 @@ $ pip install x
 ```toml
 [ignored]
 ```
+<!-- test: file pyproject.toml -->
+```toml
+[tool.irkit]
+```
 """
-    console, script, file = blocks_of(page)
+    console, script, file, settings = blocks_of(page)
     assert console.commands == (Command("irkit lint a \\\n    b", "one\ntwo\n"), Command("irkit show", "", 1))
     assert (script.commands, script.needs) == ((Command("python snippet.py"),), "torch")
     assert (file.commands, file.file, file.content) == ((), "my/x.py", "x = 1\n")
+    assert (settings.commands, settings.file, settings.content) == ((), "pyproject.toml", "[tool.irkit]\n")
     with pytest.raises(AssertionError, match="unknown marker"):
         blocks_of("<!-- test: maybe -->\n```console\n$ x\n```\n")
 

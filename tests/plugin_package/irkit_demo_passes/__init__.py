@@ -1,0 +1,1 @@
+"""Passes of a plug-in: each module of this package holds some."""
