@@ -156,7 +156,8 @@ def test_problems_are_told_with_the_nearest_name(text: str, kind: str, nearest: 
 
 
 def test_layers_are_looked_at_where_they_are_known() -> None:
-    text = "quantization_param([conv1, conv20], precision_mode=a16_w16)\nquantization_param({dw*}, activation_fit=enabled)"
+    text = "quantization_param([conv1, conv20], bias_mode=single_scale_decomposition)\n"
+    text += "quantization_param({dw*}, activation_fit=enabled)"
     assert found(text) == []
     assert found(text, ["net/conv1", "net/conv2"]) == [(1, "layer", "conv2"), (2, "layer", "")]
     assert found(text, ["conv1", "conv20", "dw3"]) == []
