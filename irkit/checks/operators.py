@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterator
 
 from irkit.checks.cuts import advice_to_end_before
@@ -12,7 +13,7 @@ from irkit.checks.telling import of_need, of_verdict, with_advice
 from irkit.diagnostics import Severity
 from irkit.ir import Node
 from irkit.linter import Found, Subject, rule
-from irkit.table import Status
+from irkit.table import Need, Status
 
 _REPAIRED = {
     "Gelu": "gelu-to-relu",
@@ -34,10 +35,22 @@ _DOMAINS = {
 def _found(subject: Subject, status: Status, *, silent: bool = False) -> Iterator[tuple[Node, Verdict, Found]]:
     """What to say of the nodes with that verdict, those excepted whose table entry names a rule of its own."""
     for node, verdict in subject.once(verdicts):
-        if verdict.status is status and verdict.silent is silent and not verdict.rule:
+        if verdict.status is status and verdict.silent is silent and not _has_rule(verdict):
             found = of_verdict(subject, node, verdict)
             if found is not None:
                 yield node, verdict, found
+
+
+def _has_rule(entry: Verdict | Need) -> bool:
+    """Whether the entry names a rule that there is; one of a private table may be spelled wrong."""
+    return bool(entry.rule) and entry.rule in _names()
+
+
+@functools.cache
+def _names() -> frozenset[str]:
+    from irkit.checks import ALL_RULES  # this file is one of its families
+
+    return frozenset(item.name for item in ALL_RULES)
 
 
 @rule("HAI101", "unsupported-operator", Severity.ERROR)
@@ -105,7 +118,7 @@ def operator_need(subject: Subject) -> Iterator[Found]:
     """
     for node, needs in subject.once(unmet_needs).items():
         for need, text in needs:
-            if not need.rule:
+            if not _has_rule(need):
                 yield of_need(subject, node, need, text)
 
 

@@ -41,5 +41,12 @@ def of_operators(folder: Path, fact: str) -> list[str]:
 
 @pytest.mark.parametrize("fact", FACTS.values(), ids=FACTS)
 def test_a_fact_with_a_rule_of_its_own_is_left_to_that_rule(tmp_path: Path, fact: str) -> None:
-    assert len(of_operators(tmp_path, fact.replace("RULE", ""))) == 1
-    assert of_operators(tmp_path, fact.replace("RULE", "rule = 'another-rule'")) == []
+    [generic] = of_operators(tmp_path, fact.replace("RULE", ""))
+    assert of_operators(tmp_path, fact.replace("RULE", "rule = 'sampling'")) == ["sampling"]
+    assert generic != "sampling"
+
+
+@pytest.mark.parametrize("fact", FACTS.values(), ids=FACTS)
+def test_a_fact_whose_rule_is_not_there_is_told_all_the_same(tmp_path: Path, fact: str) -> None:
+    generic = of_operators(tmp_path, fact.replace("RULE", ""))
+    assert of_operators(tmp_path, fact.replace("RULE", "rule = 'smapling'")) == generic
