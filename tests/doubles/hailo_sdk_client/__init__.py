@@ -1,8 +1,8 @@
 """A stand-in of the Dataflow Compiler's Python package: the names that public code uses, and refusals users met.
 
 It renames layers (conv1, fc1, ...), takes activations and batch norms into the layer before, drops Identity and
-Flatten, gives outputs in another order, takes node names only, wants (N, H, W, C) calibration data, uses 64 samples unless the
-script says otherwise, lowers the optimization level with a warning only, and refuses unknown model-script commands.
+Flatten, gives outputs in another order, takes node names only, wants (N, H, W, C) calibration data, uses 64 samples
+unless the script says otherwise, lowers the optimization level with a warning only, and refuses unknown commands.
 """
 
 from __future__ import annotations

@@ -1,0 +1,133 @@
+"""A bundle as one callable: what comes before the chip, the chip, and what comes after it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from irkit.errors import OptionError
+from irkit.runtime.backends import Backend, OnnxBackend, open_backend
+from irkit.runtime.folder import open_bundle
+from irkit.runtime.samples import preprocessing_of
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Array = np.ndarray[Any, np.dtype[Any]]
+
+
+class Pipeline:
+    """pre.onnx, the device part and host.onnx of a bundle, run in a row.
+
+    Inputs are what the bundle's HEF takes: where the chip normalizes (`is_raw`), raw 8-bit images (N, H, W, C); else
+    what the ONNX model takes, batch axis included. N frames are run one by one, and outputs have N rows.
+
+    Args:
+        path: the folder that `irkit optimize` made.
+        device: `hailo`, `cpu`, or `auto`: a Hailo device where there is one.
+
+    Attributes:
+        device: what runs the device part, in words. fallback: why it is not a Hailo device, "" where it is.
+        inputs, outputs: names.
+
+    Raises a subclass of `InputError` where the bundle cannot be read or the device is not there, `ExecutionError` where
+    nothing can run it.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], device: str = "auto") -> None:
+        self._bundle = open_bundle(path)
+        self._backend: Backend
+        self._backend, self.fallback = open_backend(self._bundle, device)
+        folder = self._bundle.path
+        self._pre = OnnxBackend(folder / "pre.onnx") if (folder / "pre.onnx").exists() else None
+        self._host = OnnxBackend(folder / "host.onnx") if (folder / "host.onnx").exists() else None
+        self._entries = {entry["name"]: entry for entry in self._bundle.io_map["inputs"]}
+        self.is_raw = self._bundle.preprocess["domain"]["hef"] == "raw"
+        self.device = self._backend.name
+        self.inputs = tuple(self._pre.inputs if self._pre is not None else self._entries)
+        self.outputs = (
+            self._host.outputs
+            if self._host is not None
+            else tuple(entry["name"] for entry in self._bundle.io_map["outputs"])
+        )
+
+    @property
+    def is_device(self) -> bool:
+        """Whether a Hailo device runs the device part."""
+        return self._backend.is_device
+
+    def __call__(self, inputs: Array | Mapping[str, Array]) -> dict[str, Array]:
+        """Run N frames. Raises `OptionError` where arrays do not fit the inputs."""
+        import numpy as np
+
+        given = self._named(inputs)
+        counts = {len(array) for array in given.values()}
+        if len(counts) != 1 or 0 in counts:
+            raise OptionError(f"all inputs take one number of frames, above 0; found {sorted(counts)}")
+        frames = [self.frame({name: array[i : i + 1] for name, array in given.items()}) for i in range(counts.pop())]
+        return {name: np.concatenate([frame[name] for frame in frames]) for name in frames[0]}
+
+    def frame(self, feed: Mapping[str, Array]) -> dict[str, Array]:
+        """Run one frame, inputs by name with a batch axis of 1; nothing is checked."""
+        values = dict(feed)
+        if self._pre is not None:
+            values.update(self._pre.run(values))
+        device = {name: self._domain(values[name]) for name in self._entries}
+        values.update(self._backend.run(device))
+        return (
+            self._host.run({name: values[name] for name in self._host.inputs})
+            if self._host is not None
+            else {name: values[name] for name in self.outputs}
+        )
+
+    def _domain(self, array: Array) -> Array:
+        """A raw image as what runs it takes it: the chip raw, ONNX Runtime normalized and channels first."""
+        import numpy as np
+
+        if not self.is_raw or self._backend.is_device:
+            return array
+        normalized = preprocessing_of(self._bundle.preprocess).normalize(array)
+        return np.ascontiguousarray(normalized.transpose(0, 3, 1, 2))
+
+    def _named(self, inputs: Array | Mapping[str, Array]) -> dict[str, Array]:
+        import numpy as np
+
+        given = dict(inputs) if isinstance(inputs, Mapping) else dict.fromkeys(self.inputs[:1], inputs)
+        if set(given) != set(self.inputs):
+            raise OptionError(f"the inputs are {', '.join(self.inputs)}; found {', '.join(given) or 'none'}")
+        arrays = {name: np.asarray(array) for name, array in given.items()}
+        if self._pre is None:
+            arrays = {name: self._checked(name, array) for name, array in arrays.items()}
+        return arrays
+
+    def _checked(self, name: str, array: Array) -> Array:
+        """The array with a batch axis, if it fits. A sample without that axis is one frame."""
+        import numpy as np
+
+        entry = self._entries[name]
+        wanted = tuple(entry["device"]["shape"]) if self.is_raw else tuple(entry["shape"][1:])
+        dtype = np.dtype("uint8" if self.is_raw else entry["dtype"])
+        if array.shape == wanted:
+            array = array[None]
+        if array.ndim != len(wanted) + 1 or array.shape[1:] != wanted:
+            shape = ", ".join(map(str, wanted))
+            raise OptionError(f"`{name}` takes arrays of shape (N, {shape}); found {list(array.shape)}")
+        if self.is_raw and array.dtype != dtype:
+            raise OptionError(f"`{name}` takes raw 8-bit data (uint8), which the chip normalizes; found {array.dtype}")
+        if array.dtype.kind not in "iufb" or (array.dtype.kind == "f" and not np.isfinite(array).all()):
+            raise OptionError(f"`{name}` takes finite numbers; found {array.dtype} with NaN or infinity")
+        return np.asarray(array, dtype)
+
+    def close(self) -> None:
+        """Let the device go."""
+        self._backend.close()
+
+    def __enter__(self) -> Pipeline:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
