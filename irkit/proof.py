@@ -197,6 +197,7 @@ class _Trial:
         self.worst_value = ""
         self.unstable: dict[str, str] = {}
         self.faults: dict[str, Fault] = {}
+        self.other_kernels: dict[tuple[str, ...], Session] = {}
         self.outputs = [value.name for value in model.graph.outputs]
 
     def run(self) -> Proof:
@@ -220,8 +221,11 @@ class _Trial:
                 if is_first:
                     before_outputs.append({name: found[name] for name in self.outputs})
                 judged = [*self.outputs, *chunk] if is_first else chunk
-                if not self._judge(before, after, found, constants, judged, specs, seed):
-                    break
+                self._judge(before, after, found, constants, judged, specs, seed)
+                if self.faults:
+                    break  # one input that shows a fault is enough
+            if self.faults:
+                break
         faults = tuple(self.faults.values())
         return Proof(
             ProofVerdict.FAILED if faults else ProofVerdict.PROVEN,
@@ -292,14 +296,14 @@ class _Trial:
         names: Sequence[str],
         specs: Sequence[InputSpec],
         seed: int,
-    ) -> bool:
-        """Compare one set of results; False where the rewritten model could not be run."""
+    ) -> None:
+        """Compare one set of results. That the rewritten model could not be run is a fault."""
         feeds = draw(list(specs), seed)
         try:
             results: Mapping[str, Any] = self._moved_back({**after.run(feeds), **constants}, found)
         except ExecutionError as error:
             self.faults[""] = Fault("", "", f"the result cannot be run: {error}", float("inf"), seed)
-            return False
+            return
         doubtful = []
         for name in names:
             judged = compare_any(found[name], results[name])
@@ -310,7 +314,6 @@ class _Trial:
             probes = self._probes(before, feeds, doubtful)
             for name in doubtful:
                 self._record(name, compare_any(found[name], results[name], [probe[name] for probe in probes]), seed)
-        return True
 
     def _moved_back(self, results: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
         """The results with the elements a pass has moved where they were before."""
@@ -338,9 +341,11 @@ class _Trial:
     def _probes(self, before: Session, feeds: Mapping[str, Array], names: Sequence[str]) -> list[dict[str, Any]]:
         """What float noise alone makes of the values: inputs off by a few ulp, and kernels in another order."""
         probes = [before.run(_nudged(feeds, seed)) for seed in (0, 1)]
-        extra = [name for name in names if name not in self.outputs]
+        extra = tuple(name for name in names if name not in self.outputs)
         with suppress(ExecutionError):  # then the nudged inputs have to do
-            probes.append(self._open(self.start, extra, optimize=True).run(feeds))
+            if extra not in self.other_kernels:
+                self.other_kernels[extra] = self._open(self.start, extra, optimize=True)
+            probes.append(self.other_kernels[extra].run(feeds))
         return probes
 
     def _unreactive(
