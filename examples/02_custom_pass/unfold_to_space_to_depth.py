@@ -48,8 +48,7 @@ class UnfoldToSpaceToDepth(irkit.Pass):
         else:
             with context.rewriting(model, "unfold", last.name) as allowed:
                 if allowed:
-                    put(last, built(source, channels, block, f"{last.name}/unfold"))
-                    take_out(region)
+                    irkit.replace_subgraph(model, [source], [last.output], lambda op, x: unfold(op, x, channels, block))
 
 
 def moves(node: irkit.Node) -> bool:
@@ -107,33 +106,12 @@ def blocks(array: np.ndarray, block: int) -> np.ndarray:
     return cut.transpose(0, 1, 3, 5, 2, 4).reshape(batch, channels * block * block, rows, columns)
 
 
-def built(source: irkit.Value, channels: int, block: int, name: str) -> list[irkit.Node]:
-    """The unfold of a value of so many channels: the nodes, the last of which makes it."""
-    attrs = {"blocksize": block}
+def unfold(op: irkit.Builder, x: irkit.Value, channels: int, block: int) -> irkit.Value:
+    """The unfold of a value of so many channels."""
     if channels == 1:
-        return [irkit.Node("SpaceToDepth", [source], attrs, name=name)]
-    sizes = source.graph.add_initializer("one_each", irkit.Tensor.of(np.ones(channels, np.int64)))
-    split = irkit.Node("Split", [source, sizes], {"axis": 1}, channels, name=f"{name}_split")
-    if source.graph.model.opset < 13:
-        split = irkit.Node("Split", [source], {"axis": 1, "split": [1] * channels}, channels, name=f"{name}_split")
-    parts = [irkit.Node("SpaceToDepth", [part], attrs, name=f"{name}_{i}") for i, part in enumerate(split.outputs)]
-    return [split, *parts, irkit.Node("Concat", [part.output for part in parts], {"axis": 1}, name=name)]
-
-
-def put(last: irkit.Node, nodes: list[irkit.Node]) -> None:
-    """Put nodes before one, and let all that reads what it makes read what the last of them makes."""
-    for node in nodes:
-        node.set_origin([last])
-        last.graph.insert(node, before=last)
-    last.graph.replace_value(last.output, nodes[-1].output)
-
-
-def take_out(region: list[irkit.Node]) -> None:
-    """Remove the nodes that nobody reads any more, and the constants that only they read."""
-    for node in reversed(region):
-        if not any(value.is_used for value in node.outputs):
-            read = dict.fromkeys(value for value in node.inputs if value is not None)
-            node.graph.remove(node)
-            for value in read:
-                if value.is_initializer and not value.is_used and not value.is_graph_input:
-                    value.graph.remove_initializer(value)
+        return op.SpaceToDepth(x, blocksize=block)
+    if op.opset < 13:
+        parts = op.Split(x, axis=1, split=[1] * channels, _outputs=channels)
+    else:
+        parts = op.Split(x, [1] * channels, axis=1, _outputs=channels)
+    return op.Concat(*(op.SpaceToDepth(part, blocksize=block) for part in parts), axis=1)
