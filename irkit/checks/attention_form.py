@@ -95,7 +95,7 @@ def _heads(subject: Subject, value: Value | None) -> _Walk | None:
     """Back from an operand to where its heads are split off; None where something stands between that must not."""
     walk = _Walk()
     node = producer(subject, value)
-    is_scaled = False  # a scale is known behind the Transpose of the heads, not before it
+    is_scaled = False  # a scale of tokens is known behind the Transpose of the heads, not before it
     for _ in range(_MOST_STEPS):
         if node is None or not is_op(node, *_LAYOUT, *_SCALES):
             break
@@ -105,8 +105,8 @@ def _heads(subject: Subject, value: Value | None) -> _Walk | None:
             is_scaled = True
         elif node.op == "Transpose":
             is_scaled = False
-        elif node.op == "Reshape" and _splits_heads(subject, node):
-            if is_scaled:
+        elif node.op == "Reshape" and (_splits_tokens(subject, node) or _splits_map(subject, node)):
+            if is_scaled and not _splits_map(subject, node):
                 return None
             walk.splits_heads = True
         walk.nodes.append(node)
@@ -118,15 +118,22 @@ def _operand(subject: Subject, node: Node) -> Value | None:
     return computed_operand(subject, node) if node.op in _SCALES else node.input(0)
 
 
-def _splits_heads(subject: Subject, node: Node) -> bool:
-    """Whether channels become heads and their width: the last axis of tokens, or axis 1 of a map."""
+def _splits_tokens(subject: Subject, node: Node) -> bool:
+    """Whether the channels of tokens, their last axis, become heads and their width."""
     shapes = shapes_of(subject, node)
     if shapes is None or len(shapes[1]) not in (4, 5):
         return False
     before, after = shapes
-    is_of_tokens = any(math.prod(after[-count:]) == before[-1] for count in (2, 3)) and after[-1] < before[-1]
-    is_of_map = len(before) in (3, 4) and len(after) == 4 and math.prod(before[2:]) == after[3]
-    return is_of_tokens or (is_of_map and after[1] * after[2] == before[1])
+    return after[-1] < before[-1] and before[-1] in (math.prod(after[-2:]), math.prod(after[-3:]))
+
+
+def _splits_map(subject: Subject, node: Node) -> bool:
+    """Whether the channels of a map, its axis 1, become heads and their width, and height and width one axis."""
+    shapes = shapes_of(subject, node)
+    if shapes is None or len(shapes[0]) not in (3, 4) or len(shapes[1]) != 4:
+        return False
+    before, after = shapes
+    return math.prod(before[2:]) == after[3] and after[1] * after[2] == before[1]
 
 
 def _merging(subject: Subject, product: Node) -> list[Node]:

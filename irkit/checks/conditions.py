@@ -224,7 +224,7 @@ def _attributes(case: Case, wanted: Any) -> Iterator[Outcome]:
 
 
 _IMPLIED = {"strides": 1, "dilations": 1, "pads": 0}
-"""What convolution and pooling take on each axis where the attribute is left out; their schemas say so in words only."""
+"""What convolution and pooling take on each axis where the attribute is left out; schemas say so in words only."""
 
 
 def _attribute(node: Node, name: str, test: AttributeTest) -> Iterator[Outcome]:
