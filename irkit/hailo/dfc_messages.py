@@ -24,7 +24,18 @@ _CRASHES = frozenset({"IndexError", "TypeError", "KeyError", "ValueError", "Attr
 
 def events_of(record: Record, frames: Sequence[str]) -> Iterator[DfcEvent]:
     """What a record tells. `frames`: file and function of the traceback that led to it, outermost first."""
-    text = record.text.replace("`", "")
+    texts = (record.text, record.tight) if len(record.lines) > 1 else (record.text,)
+    read = [list(_events(record, text, frames)) for text in texts]
+    # A terminal wraps between words or within them; what names more classes that are known was put together right.
+    yield from max(read, key=lambda events: (sum(_is_known(event.name) for event in events), bool(events)))
+
+
+def _is_known(name: str) -> bool:
+    return name in BY_CLASS or re.fullmatch(r"Unsupported\w+LayerError|\w*[a-z-]", name) is not None
+
+
+def _events(record: Record, text: str, frames: Sequence[str]) -> Iterator[DfcEvent]:
+    text = text.replace("`", "")
     listed = list(_IN_OP.finditer(text))
     if listed:
         yield from _errors_in_ops(record, text, listed)
@@ -38,7 +49,7 @@ def events_of(record: Record, frames: Sequence[str]) -> Iterator[DfcEvent]:
         if found is not None:
             yield _said(record, text, wording, found)
             return
-    if re.match(r"\[(?:error|critical|fatal)\]", text):
+    if re.match(r"\[(?:error|critical|fatal)\](?! *Parsing failed)", text):
         yield DfcEvent(EventKind.OTHER, record.line, "error", _without_level(text), layers=_find(LAYERS, text))
 
 
@@ -96,10 +107,11 @@ def _said(record: Record, text: str, wording: Wording, found: re.Match[str]) -> 
 def node_list(text: str) -> tuple[str, ...]:
     """Names out of `['a', 'b']`, `a, b` or `a b.`, as the messages list them."""
     if text.lstrip().startswith(("[", "'", '"')):
-        return tuple(first or second for first, second in _QUOTED.findall(text))
-    text = re.split(r"\s+(?:Would you|Details were|Traceback|\[info\])", text)[0].strip()
-    parts = text.split(",") if "," in text else text.split()
-    return tuple(name for name in (part.strip().rstrip(".") for part in parts) if name)
+        parts = [first or second for first, second in _QUOTED.findall(text)]
+    else:
+        text = re.split(r"\s+(?:Would you|Details were|Traceback|\[info\])", text)[0].strip()
+        parts = text.split(",") if "," in text else text.split()
+    return tuple(name for name in (re.sub(r"\s+", "", part).rstrip(".") for part in parts) if name)
 
 
 def _find(patterns: Sequence[re.Pattern[str]], text: str) -> tuple[str, ...]:

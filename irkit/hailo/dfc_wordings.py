@@ -64,7 +64,7 @@ NODES = (
 """Where texts name nodes of the model."""
 
 LAYERS = (
-    re.compile(rf"[Nn]o successful assignments?(?: for)?: *({_SHORT}(?: +/ +{_SHORT})*?)(?= errors|:| |$)"),
+    re.compile(rf"[Nn]o successful assignments?(?: for)?: *({_SHORT}(?: +/ +{_SHORT})*)(?= errors|:| |$)"),
     re.compile(rf"({_SHORT}) failed on kernel validation"),
     re.compile(rf"({_SHORT}) has \d+ APUs but"),
     re.compile(rf"in layer ({_SHORT}?)(?:/\w+_op)? due to"),

@@ -1,0 +1,124 @@
+"""Write docs/lint_accuracy.md: how often lint is right about what the compiler refuses and what it takes.
+
+    python scripts/lint_accuracy.py            write it
+    python scripts/lint_accuracy.py --check    only tell whether it is stale (exit code 1)
+
+The forms are the small models of tests/refused and tests/accepted; how they are judged is in tests/refused/scoring.py.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from irkit.diagnostics import Severity  # noqa: E402
+from irkit.target import target_names  # noqa: E402
+from tests.refused.scoring import SIDES, Alarm, Score, accepted, alarm, of, refused, score, share  # noqa: E402
+
+PAGE = ROOT / "docs" / "lint_accuracy.md"
+LINES = {"3.x": "hailo8", "5.x": "hailo10h"}
+"""Lines of the compiler, and the chip whose table speaks of them."""
+
+FIRST_LOOK = ""
+"""What the held-out forms scored when they were first run, before anybody could mend what they show."""
+
+_INTRO = """\
+# How well lint knows the compiler
+
+<!-- Written by scripts/lint_accuracy.py; do not edit. -->
+
+Hailo's compiler is not here to be asked, so lint is held against what others published: {refused} small models of what
+the compiler refused ([tests/refused](../tests/refused/README.md)) and {accepted} of what it took
+([tests/accepted](../tests/accepted/README.md)). Each is rebuilt from a log, an issue or a note, and headed by it.
+
+A refused form is **right** where a warning or an error of the lint says of the very node that the compiler named that
+it is refused, or may be. **Level** counts those at the level they deserve: error where the evidence of compiler 3.x is
+high, any level where it is not, since evidence of 5.x alone makes no error for Hailo-8. **Not known** is what lint says
+it does not know. **Missed** is what it says nothing of, or calls taken. **Wrong** counts errors at other nodes of these
+models that no report speaks against. About a third of the forms was **held out**: put aside before the rules were
+written, and no rule was tuned on it.
+"""
+
+_LIMITS = """\
+## What these figures are not
+
+- The forms come from what people complain about in public. That says how lint does on such forms, not how often a
+  model of yours meets one.
+- The tables of facts and the forms draw on the same public sources. Held out means that nobody who wrote rules saw the
+  model, the node and the message put together here; a fact on the same operator may well be in the table.
+- A node that lint flags need not be the one that the compiler names first.
+"""
+
+
+def page() -> str:
+    """The text of the page."""
+    forms = refused()
+    targets = [name for name in LINES.values() if name in target_names()]
+    scores = {target: [score(form, target) for form in forms] for target in targets}
+    alarms = [alarm(form) for form in accepted()]
+    parts = [_INTRO.format(refused=len(forms), accepted=len(alarms)), "## Refused forms\n"]
+    parts.append("\n".join(_summary(scores)) + "\n")
+    if FIRST_LOOK:
+        parts.append(FIRST_LOOK + "\n")
+    parts += ["## Accepted forms\n", "\n".join(_alarms(alarms)) + "\n", _LIMITS]
+    parts += ["## Form by form\n", "For `hailo8`.\n", "\n".join(_details(scores["hailo8"])) + "\n"]
+    return "\n".join(parts)
+
+
+def _summary(scores: dict[str, list[Score]]) -> Iterator[str]:
+    yield "| linted for | compiler | forms | right | level | not known | missed | wrong |"
+    yield "| --- | --- | --- | --- | --- | --- | --- | --- |"
+    for line, chip in LINES.items():
+        for target in (name for name in scores if name in ("hailo8", chip)):
+            for side in SIDES:
+                found = list(of(scores[target], side=side, line=line))
+                if found:
+                    yield f"| {target} | {line}, {side.replace('_', ' ')} | {_counts(found)} |"
+
+
+def _counts(scores: Sequence[Score]) -> str:
+    right = sum(item.right for item in scores)
+    level = sum(item.level_is_right for item in scores)
+    unsure, missed = (sum(item.outcome == word for item in scores) for word in ("not known", "missed"))
+    wrong = sum(len(item.elsewhere) for item in scores)
+    return f"{len(scores)} | {right} ({share(scores):.0%}) | {level} | {unsure} | {missed} | {wrong}"
+
+
+def _alarms(alarms: Sequence[Alarm]) -> Iterator[str]:
+    errors = [item for item in alarms if item.errors]
+    doubts = [item for item in alarms if item.warnings]
+    yield f"Of {len(alarms)} forms, {len(errors)} get an error, which is false, and {len(doubts)} a warning."
+    for item in (*errors, *(item for item in doubts if item not in errors)):
+        said = ", ".join(sorted({f"{one.code} ({one.severity.label})" for one in (*item.errors, *item.warnings)}))
+        yield f"\n- `{item.form.name}`: {said}"
+
+
+def _details(scores: Sequence[Score]) -> Iterator[str]:
+    yield "| form | compiler | evidence | outcome | rule | level |"
+    yield "| --- | --- | --- | --- | --- | --- |"
+    for item in scores:
+        form, level = item.form, item.level.label if item.level is not None else ""
+        if item.level is Severity.WARNING and form.must_be_error:
+            level = "warning, should be error"
+        name = form.name + (" (held out)" if form.side == "held_out" else "")
+        yield f"| {name} | {form.line} | {form.header['evidence']} | {item.outcome} | {item.codes} | {level} |"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Write the page, or tell whether it is stale."""
+    text = page()
+    if "--check" in arguments:
+        stale = not PAGE.is_file() or PAGE.read_text(encoding="utf-8") != text
+        sys.stdout.write(f"{PAGE.relative_to(ROOT)} is {'stale' if stale else 'up to date'}\n")
+        return int(stale)
+    PAGE.write_text(text, encoding="utf-8")
+    sys.stdout.write(f"written: {PAGE.relative_to(ROOT)}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
