@@ -8,35 +8,22 @@ from __future__ import annotations
 
 import argparse
 import gc
+import importlib
 import os
 import sys
 import textwrap
 from collections.abc import Sequence
-from types import ModuleType
 from typing import NoReturn
 
-from irkit.cli import (
-    bisect,
-    compile,
-    diff,
-    explain,
-    hef,
-    lint,
-    new_pass,
-    optimize,
-    passes,
-    quantize,
-    reduce,
-    rules,
-    show,
-)
 from irkit.cli.console import message
-from irkit.errors import InputError, IrkitError
+from irkit.errors import ExecutionError, InputError, IrkitError
 from irkit.version import __version__
 
-COMMANDS: tuple[ModuleType, ...] = (
-    lint, optimize, quantize, compile, hef, show, diff, bisect, reduce, explain, rules, passes, new_pass,
+COMMANDS = (
+    "lint", "optimize", "quantize", "compile", "hef", "run", "bench", "compare", "show", "diff", "bisect", "reduce",
+    "explain", "rules", "passes", "new-pass", "doctor",
 )  # fmt: skip
+"""Each is a module of this package."""
 
 FINE, FOUND, WRONG_USE, BUG, INTERRUPTED = 0, 1, 2, 70, 130
 
@@ -60,14 +47,15 @@ class _Parser(argparse.ArgumentParser):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code. `--help` and wrong flags raise `SystemExit`, as argparse does."""
-    parsed = _parser().parse_args(arguments)
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    parsed = _parser(given).parse_args(given)
     gc.set_threshold(100_000)  # many objects are made and few die in cycles: the default costs a tenth of a lint
     try:
         code = int(parsed.run(parsed))
         if sys.stdout is not None:
             sys.stdout.flush()
         return code
-    except InputError as error:
+    except (InputError, ExecutionError) as error:
         message(f"irkit {parsed.command}: {error}")
         return WRONG_USE
     except BrokenPipeError:
@@ -87,13 +75,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return BUG
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(given: Sequence[str]) -> argparse.ArgumentParser:
+    """The parser of the command that was typed, or of all of them for help on them."""
     raw = argparse.RawDescriptionHelpFormatter
     parser = _Parser(prog="irkit", description=_DESCRIPTION, epilog=_EPILOG, formatter_class=raw)
     parser.add_argument("--version", action="version", version=f"irkit {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for module in COMMANDS:
-        name = module.__name__.rpartition(".")[2].replace("_", "-")
+    for name in given[:1] if given and given[0] in COMMANDS else COMMANDS:
+        module = importlib.import_module(f"irkit.cli.{name.replace('-', '_')}")
         text = textwrap.dedent(module.__doc__ or "").strip()
         summary = text.partition("\n")[0]
         command = commands.add_parser(name, help=summary, description=text, formatter_class=raw)

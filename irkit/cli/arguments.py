@@ -76,6 +76,12 @@ def add_format(parser: argparse._ActionsContainer) -> None:
     parser.add_argument("--format", choices=("text", "json"), default="text", help="of the result (default: text)")
 
 
+def add_device(parser: argparse._ActionsContainer) -> None:
+    """What runs the network."""
+    text = "a Hailo device, this CPU, or a device where there is one (default: auto)"
+    parser.add_argument("--device", choices=("auto", "hailo", "cpu"), default="auto", help=text)
+
+
 def add_passes(parser: argparse._ActionsContainer, text: str) -> None:
     """Files and folders of a user's passes."""
     parser.add_argument("--passes", action="append", default=[], type=Path, metavar="FILE_OR_FOLDER", help=text)

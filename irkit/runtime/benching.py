@@ -1,0 +1,113 @@
+"""Timing what people have: the device and the CPU of a bundle, or an ONNX file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from irkit.errors import ExecutionError, OptionError
+from irkit.hailo.ports import input_ports
+from irkit.onnx.reader import load
+from irkit.runtime.folder import open_bundle
+from irkit.runtime.pipeline import Pipeline
+from irkit.runtime.runner import Runner, open_runner, read_arrays
+from irkit.runtime.samples import drawn
+from irkit.runtime.timing import DeviceTimes, Latency, hailortcli_times, measure_latency
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Array = np.ndarray[Any, np.dtype[Any]]
+
+_DRAWN = 8
+_SEED = 0
+
+
+@dataclass
+class BenchResult:
+    """Times.
+
+    Attributes: `latencies`, of the device first; `fallback`: why there is none of a Hailo device; `chip`: what
+    hailortcli measures, None where it is not there; `chip_error`: why it failed.
+    """
+
+    latencies: list[Latency] = field(default_factory=list)
+    fallback: str = ""
+    chip: DeviceTimes | None = None
+    chip_error: str = ""
+
+
+def bench(
+    path: Path,
+    frames: int,
+    data: Path | None = None,
+    device: str = "auto",
+    progress: Callable[[str, int, int], None] | None = None,
+) -> BenchResult:
+    """Time single frames of a bundle or an ONNX file.
+
+    Args:
+        path: the folder or file.
+        frames: how many to time, on each device.
+        data: frames to take; drawn ones unless said.
+        device: `hailo`, `cpu`, or `auto`.
+        progress: is told now and then.
+
+    Raises a subclass of `InputError` where something cannot be read, `ExecutionError` where nothing can run it.
+    """
+    feeds = _given_feeds(path, data) if data is not None else _drawn_feeds(path)
+    result = BenchResult()
+    with open_runner(path, device) as runner:
+        result.fallback = runner.fallback
+        result.latencies.append(_timed(runner, feeds, frames, progress))
+        on_device = isinstance(runner, Pipeline) and runner.is_device
+    if on_device:
+        with open_runner(path, "cpu") as runner:
+            result.latencies.append(_timed(runner, feeds, frames, progress))
+    hef = open_bundle(path).hef if path.is_dir() else None
+    if hef is not None and device != "cpu":
+        try:
+            result.chip = hailortcli_times(hef)
+        except ExecutionError as error:
+            result.chip_error = str(error)
+    return result
+
+
+def _timed(
+    runner: Runner,
+    feeds: list[dict[str, Array]],
+    frames: int,
+    progress: Callable[[str, int, int], None] | None,
+) -> Latency:
+    return measure_latency(lambda index: runner.frame(feeds[index % len(feeds)]), frames, runner.device, progress)
+
+
+def _given_feeds(path: Path, data: Path) -> list[dict[str, Array]]:
+    arrays = read_arrays(data)
+    with open_runner(path, "cpu") as runner:
+        given = dict(arrays) if isinstance(arrays, Mapping) else dict.fromkeys(runner.inputs[:1], arrays)
+        if set(given) != set(runner.inputs):
+            raise OptionError(f"the inputs are {', '.join(runner.inputs)}; found {', '.join(given) or 'none'}")
+        count = min(len(array) for array in given.values())
+        feeds = [{name: array[i : i + 1] for name, array in given.items()} for i in range(min(count, 256))]
+        runner(feeds[0])
+    return feeds
+
+
+def _drawn_feeds(path: Path) -> list[dict[str, Array]]:
+    """Frames as the runner takes them."""
+    import numpy as np
+
+    file = next((path / name for name in ("pre.onnx", "model.onnx") if (path / name).exists()), path)
+    with load(file) as model:
+        samples = drawn(model, _DRAWN).arrays
+        raw = path.is_dir() and open_bundle(path).preprocess["domain"]["hef"] == "raw" and file.name == "model.onnx"
+        if raw:
+            rng = np.random.default_rng(_SEED)
+            samples = {
+                port.name: rng.integers(0, 256, (_DRAWN, *(port.device_shape or ())), np.uint8)
+                for port in input_ports(model)
+            }
+    return [{name: array[i : i + 1] for name, array in samples.items()} for i in range(_DRAWN)]

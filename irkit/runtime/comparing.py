@@ -1,0 +1,146 @@
+"""Where two models, or a model and recorded tensors, part first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from irkit.drift import OutputDrift, OutputMeter
+from irkit.errors import OptionError
+from irkit.executor import open_session
+from irkit.model import Model
+from irkit.numerics import tolerance_of
+from irkit.onnx.reader import load
+from irkit.runtime.runner import read_arrays
+from irkit.runtime.samples import drawn
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Array = np.ndarray[Any, np.dtype[Any]]
+
+SAMPLES = 8
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """One tensor that both have.
+
+    Attributes: `drift`, how far apart; `note`: why it could not be compared, "" where it was; `parts`: beyond tolerance.
+    """
+
+    name: str
+    drift: OutputDrift | None
+    note: str = ""
+    parts: bool = False
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How two models compare, in the order the first computes its tensors.
+
+    Attributes: `tensors` that both have by name; `samples` they were run on; `is_random`: these were drawn.
+    """
+
+    tensors: tuple[Tensor, ...]
+    samples: int
+    is_random: bool
+
+    @property
+    def first(self) -> Tensor | None:
+        """The first tensor that parts; None where none does."""
+        return next((tensor for tensor in self.tensors if tensor.parts), None)
+
+
+def compare_models(
+    a: Path, b: Path, data: Path | None = None, samples: int = SAMPLES, tolerance: float | None = None
+) -> Comparison:
+    """Run two models on the same inputs, and hold the tensors against each other that have the same name.
+
+    Args:
+        a: an ONNX file.
+        b: another one, or an .npz of tensors that were recorded with the inputs of `data`, by name.
+        data: inputs, .npy or .npz, samples along the first axis; drawn ones unless said.
+        samples: how many to draw.
+        tolerance: largest difference relative to a tensor's scale; that of float noise unless said.
+
+    Raises `OptionError` where they have nothing in common, and other `InputError`s where something cannot be read.
+    """
+    if b.suffix == ".npz" and data is None:
+        raise OptionError(f"{b} holds recorded tensors: --data gives the inputs they were recorded with")
+    with load(a) as model:
+        feeds, is_random = _feeds(model, data, samples)
+        recorded = _recorded(b, len(feeds)) if b.suffix == ".npz" else None
+        if recorded is not None:
+            shared = _shared(model, set(recorded[0]))
+            others: Sequence[Mapping[str, Array]] = recorded
+        else:
+            with load(b) as other:
+                _check_inputs(model, other)
+                shared = _shared(model, {value.name for value in other.values() if value.producer is not None})
+                others = _results(other, shared, feeds)
+        if not shared:
+            raise OptionError(f"{a} and {b} have no tensor of the same name")
+        ours = _results(model, shared, feeds)
+    return Comparison(tuple(_tensor(name, ours, others, tolerance) for name in shared), len(feeds), is_random)
+
+
+def _feeds(model: Model, data: Path | None, count: int) -> tuple[list[dict[str, Array]], bool]:
+    if data is None:
+        arrays = drawn(model, count).arrays
+    else:
+        given = read_arrays(data)
+        names = [value.name for value in model.graph.inputs if not value.is_initializer]
+        arrays = dict(given) if isinstance(given, Mapping) else dict.fromkeys(names[:1], given)
+        if set(arrays) != set(names):
+            raise OptionError(f"--data must have the inputs {', '.join(names)}; found {', '.join(arrays) or 'none'}")
+    rows = min(len(array) for array in arrays.values())
+    return [{name: array[i : i + 1] for name, array in arrays.items()} for i in range(rows)], data is None
+
+
+def _recorded(path: Path, count: int) -> list[dict[str, Array]]:
+    arrays = read_arrays(path)
+    if not isinstance(arrays, dict) or any(len(array) < count for array in arrays.values()):
+        raise OptionError(f"{path}: every recorded tensor needs {count} rows, one a sample")
+    return [{name: array[i : i + 1] for name, array in arrays.items()} for i in range(count)]
+
+
+def _check_inputs(a: Model, b: Model) -> None:
+    ours, theirs = (
+        {value.name: value.shape for value in model.graph.inputs if not value.is_initializer} for model in (a, b)
+    )
+    if set(ours) != set(theirs):
+        raise OptionError(f"the models have other inputs: {', '.join(sorted(ours))}; {', '.join(sorted(theirs))}")
+
+
+def _shared(model: Model, names: set[str]) -> list[str]:
+    """Names of computed tensors of the main graph, in the order they are computed."""
+    return [value.name for node in model.graph for value in node.outputs if value.name in names]
+
+
+def _results(model: Model, names: Sequence[str], feeds: Sequence[Mapping[str, Array]]) -> list[dict[str, Array]]:
+    outputs = {value.name for value in model.graph.outputs}
+    session = open_session(model, [name for name in names if name not in outputs])
+    return [session.run(feed) for feed in feeds]
+
+
+def _tensor(
+    name: str, ours: Sequence[Mapping[str, Array]], others: Sequence[Mapping[str, Array]], tolerance: float | None
+) -> Tensor:
+    import numpy as np
+
+    pairs = [(a[name], b[name]) for a, b in zip(ours, others, strict=True)]
+    first, second = pairs[0]
+    if any(a.shape != b.shape for a, b in pairs):
+        return Tensor(name, None, f"shape {list(first.shape)} against {list(second.shape)}", True)
+    if first.dtype.kind not in "fiub":
+        return Tensor(name, None, f"{first.dtype} is not compared")
+    if any(np.any(np.isfinite(a) != np.isfinite(b)) for a, b in pairs if a.dtype.kind == "f" and b.dtype.kind == "f"):
+        return Tensor(name, None, "NaN or infinity at other places", True)
+    meter = OutputMeter(name)
+    for a, b in pairs:
+        meter.add(np.nan_to_num(a), np.nan_to_num(b))
+    drift = meter.drift()
+    return Tensor(name, drift, parts=drift.error > (tolerance_of(first.dtype) if tolerance is None else tolerance))
