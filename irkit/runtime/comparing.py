@@ -28,7 +28,7 @@ SAMPLES = 8
 class Tensor:
     """One tensor that both have.
 
-    Attributes: `drift`, how far apart; `note`: why it could not be compared, "" where it was; `parts`: beyond tolerance.
+    Attributes: `drift`, how far apart; `note`: why it could not be compared; `parts`: beyond tolerance.
     """
 
     name: str

@@ -20,7 +20,7 @@ PAIRS = {
     "3.24": "4.14", "3.25": "4.15", "3.26": "4.16", "3.27": "4.18", "3.28": "4.18", "3.29": "4.19", "3.30": "4.20",
     "3.31": "4.21", "3.32": "4.22", "3.33": "4.23", "5.0": "5.0", "5.1": "5.1", "5.2": "5.2",
 }  # fmt: skip
-"""HailoRT that came with a compiler (changelog of hailo-ai/hailo_model_zoo on GitHub); a newer one reads older files."""
+"""HailoRT that came with a compiler (changelog of hailo-ai/hailo_model_zoo on GitHub); newer ones read older files."""
 
 _CHIPS = {"HAILO8": "hailo8", "HAILO8L": "hailo8l", "HAILO8R": "hailo8r"}
 
