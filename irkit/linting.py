@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from irkit.baseline import set_known_aside
-from irkit.checks import ALL_RULES
+from irkit.checks import all_rules, model_rules
 from irkit.checks.grounds import grounds
 from irkit.config import Settings
 from irkit.diagnostics import Report
-from irkit.linter import Rule, run_rules
+from irkit.linter import run_rules
 from irkit.model import Model
-from irkit.notices import NOTICES
 from irkit.ruledoc import RuleDoc
 from irkit.selection import IGNORE_KEY, chosen, suppress, suppress_in_model
 from irkit.subject import Subject
@@ -26,9 +24,11 @@ if TYPE_CHECKING:
     from irkit.hailo.scripts import ScriptFile
 
 
-def all_docs(rules: Sequence[Rule] = ALL_RULES) -> tuple[RuleDoc, ...]:
+def all_docs() -> tuple[RuleDoc, ...]:
     """Every code there is: of lint rules, and of what passes and the pipeline find, in order."""
-    return tuple(sorted((*rules, *NOTICES), key=lambda doc: doc.code))
+    from irkit.notices import NOTICES
+
+    return tuple(sorted((*all_rules(), *NOTICES), key=lambda doc: doc.code))
 
 
 def lint_model(
@@ -46,20 +46,26 @@ def lint_model(
     Raises `OptionError` where the settings name a rule that is none, `ModelError` where data cannot be read.
     """
     _check_data(model)
-    docs = all_docs()
+    given: dict[str, Any] = {"calibration": calibration, "scripts": scripts, "dfc_log": dfc_log}
     where = str(settings.file or "")
-    codes = chosen(docs, settings.select, settings.ignore, where)
-    rules = [rule for rule in ALL_RULES if rule.code in codes]
+    wishes = settings.select or settings.ignore or settings.suppress
+    codes = chosen(all_docs(), settings.select, settings.ignore, where) if wishes else None
+    has_more = calibration is not None or dfc_log is not None or bool(scripts)
+    rules = all_rules() if has_more else model_rules()
 
     def finish(subject: Subject, report: Report) -> None:
         report.grounds = grounds(subject)
         marks = {node.name: node.metadata[IGNORE_KEY] for node in model.walk() if IGNORE_KEY in node.metadata}
-        suppress_in_model(report, marks, docs, codes)
+        if marks:
+            suppress_in_model(report, marks, all_docs(), codes)
 
-    given: dict[str, Any] = {"calibration": calibration, "scripts": scripts, "dfc_log": dfc_log}
-    report = run_rules(model, target, rules, name, **given, finish=finish)
-    suppress(report, settings.suppress, docs, codes, where)
+    chosen_rules = [rule for rule in rules if codes is None or rule.code in codes]
+    report = run_rules(model, target, chosen_rules, name, **given, finish=finish)
+    if settings.suppress:
+        suppress(report, settings.suppress, all_docs(), codes, where)
     if settings.baseline is not None:
+        from irkit.baseline import set_known_aside
+
         set_known_aside(report, settings.baseline)
     return report
 

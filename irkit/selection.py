@@ -47,7 +47,7 @@ def suppress(
     report: Report,
     suppressions: Sequence[Suppression],
     known: Sequence[RuleDoc],
-    codes: frozenset[str],
+    codes: frozenset[str] | None = None,
     where: str = "",
 ) -> None:
     """Set aside the findings that settings say are wanted; tell which of the suppressions suppress nothing.
@@ -56,7 +56,7 @@ def suppress(
         report: is changed.
         suppressions: of the settings.
         known: the rules there are.
-        codes: those that ran; a suppression of others is not told as unused.
+        codes: those that ran, None for all; a suppression of others is not told as unused.
         where: the settings file, for messages.
 
     Raises `OptionError` where a suppression names no rule.
@@ -66,13 +66,13 @@ def suppress(
         meant = codes_of(item.codes, known, where)
         hits = [finding for finding in before if finding.code in meant and fnmatchcase(finding.node, item.node)]
         _set_aside(report, hits, "settings", item.reason)
-        if not hits and meant & codes:
+        if not hits and _ran(meant, codes):
             message = f"the suppression of {', '.join(item.codes)} at `{item.node}` must match a finding; found none"
             _tell(report, codes, message, advice=f"take it out of {where}" if where else "take it out")
 
 
 def suppress_in_model(
-    report: Report, marks: Mapping[str, str], known: Sequence[RuleDoc], codes: frozenset[str]
+    report: Report, marks: Mapping[str, str], known: Sequence[RuleDoc], codes: frozenset[str] | None = None
 ) -> None:
     """Set aside the findings that nodes say are wanted. `marks`: the text of their `IGNORE_KEY`, by node name."""
     before = list(report.findings)
@@ -88,7 +88,7 @@ def suppress_in_model(
             continue
         hits = [finding for finding in before if finding.node == node and finding.code in meant]
         _set_aside(report, hits, "model", reason.strip())
-        if not hits and meant & codes:
+        if not hits and _ran(meant, codes):
             _tell(report, codes, f"`{IGNORE_KEY}` must match a finding; found none of {listed.strip()}", node)
 
 
@@ -98,8 +98,12 @@ def _set_aside(report: Report, hits: Sequence[Finding], by: str, reason: str) ->
     report.findings[:] = [item for item in report.findings if id(item) not in taken]
 
 
-def _tell(report: Report, codes: frozenset[str], message: str, node: str = "", advice: str = "") -> None:
+def _ran(meant: frozenset[str], codes: frozenset[str] | None) -> bool:
+    return codes is None or bool(meant & codes)
+
+
+def _tell(report: Report, codes: frozenset[str] | None, message: str, node: str = "", advice: str = "") -> None:
     """Tell of a suppression that suppresses nothing, unless nobody wants to hear of it."""
     finding = Finding("IRK016", "void-suppression", Severity.WARNING, message, node, advice=advice)
-    if finding.code in codes:
+    if codes is None or finding.code in codes:
         report.findings.append(finding)

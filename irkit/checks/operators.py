@@ -48,9 +48,9 @@ def _has_rule(entry: Verdict | Need) -> bool:
 
 @functools.cache
 def _names() -> frozenset[str]:
-    from irkit.checks import ALL_RULES  # this file is one of its families
+    from irkit.checks import model_rules  # this file is one of its families
 
-    return frozenset(item.name for item in ALL_RULES)
+    return frozenset(item.name for item in model_rules())
 
 
 @rule("HAI101", "unsupported-operator", Severity.ERROR)

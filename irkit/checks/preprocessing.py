@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from irkit.diagnostics import Location, Severity
-from irkit.hailo.alls import Command
 from irkit.inputs import fed_inputs
 from irkit.ir import Node, Value
 from irkit.linter import Found, Subject, rule
 from irkit.types import TensorType
 
 if TYPE_CHECKING:
+    from irkit.hailo.alls import Command
     import numpy as np
 
     Array = np.ndarray[Any, np.dtype[Any]]
@@ -35,9 +35,9 @@ class Normalization:
 
 @dataclass(frozen=True)
 class Said:
-    """A number that a model script says, and where."""
+    """A number that a model script says, and where; None where it is filled in later."""
 
-    value: int
+    value: int | None
     place: Location
 
 
@@ -55,7 +55,7 @@ def calibset_size(subject: Subject) -> Said | None:
     for place, command in held_commands(subject, "model_optimization_config", "calibration"):
         size = command.kwargs.get("calibset_size")
         if isinstance(size, (int, str)) and not isinstance(size, bool):
-            said = Said(size if isinstance(size, int) else 0, place)
+            said = Said(size if isinstance(size, int) else None, place)
     return said
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from irkit import Node, Report, Severity, parse_model
-from irkit.checks import ALL_RULES
+from irkit.checks import ALL_RULES, OF_MODELS, OF_OTHER_INPUTS, all_rules, model_rules
 from irkit.linter import Found, Rule, Subject, rule, run_rules, severity_of, unique
 from irkit.table import Confidence
 from irkit.target import load_target
@@ -81,6 +83,22 @@ def test_codes_and_names_are_unique() -> None:
         unique([make_rule("HAI101", "a"), make_rule("HAI101", "b")])
     with pytest.raises(ValueError, match="two lint rules have the name a"):
         unique([make_rule("HAI101", "a"), make_rule("HAI102", "a")])
+
+
+def test_rules_of_other_inputs_say_nothing_without_them() -> None:
+    """So they need not be loaded: see `irkit.checks`."""
+    others = [item for item in all_rules() if item not in model_rules()]
+    assert len(others) > 30
+    assert all(Path(inspect.getfile(item.check)).stem in OF_OTHER_INPUTS for item in others)
+    for path in sorted((Path(__file__).parents[1] / "golden" / "lint").glob("*/bad.irkit")):
+        text = re.split(r"^-{4,}", path.read_text(encoding="utf-8"), maxsplit=1, flags=re.MULTILINE)[0]
+        assert run_rules(parse_model(text), load_target("hailo8"), others).findings == [], path.parent.name
+
+
+def test_every_file_of_checks_with_rules_is_a_family() -> None:
+    folder = ROOT / "irkit" / "checks"
+    files = {path.stem for path in folder.glob("*.py") if re.search(r"^@rule\(", path.read_text(), re.MULTILINE)}
+    assert files == {*OF_MODELS, *OF_OTHER_INPUTS}
 
 
 def test_a_code_means_one_thing_everywhere() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 
@@ -38,6 +39,18 @@ def test_import_irkit_is_light() -> None:
 )
 def test_help_is_light(arguments: list[str]) -> None:
     assert heavy_modules_after(run_cli(*arguments)) == []
+
+
+def test_a_lint_loads_nothing_that_it_does_not_need() -> None:
+    """What looks at calibration sets, scripts and logs, runs models or rewrites them stays out of it."""
+    model = "examples/01_imu_classifier/models/imu_classifier_folded.onnx"
+    code = f"{run_cli('lint', model)}\nimport sys\nprint(sorted(m for m in sys.modules if m.startswith('irkit.')))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True)
+    loaded = ast.literal_eval(done.stdout.splitlines()[-1])
+    wanted = ("irkit.linter", "irkit.checks.operators", "irkit.formats.text")
+    assert set(wanted) <= set(loaded)
+    heavy = ("irkit.hailo", "irkit.pipeline", "irkit.proof", "irkit.checks.calibration", "irkit.checks.scripts")
+    assert [name for name in loaded if name.startswith(heavy)] == []
 
 
 def test_the_probe_sees_what_is_loaded() -> None:
