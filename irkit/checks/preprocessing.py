@@ -13,8 +13,9 @@ from irkit.linter import Found, Subject, rule
 from irkit.types import TensorType
 
 if TYPE_CHECKING:
-    from irkit.hailo.alls import Command
     import numpy as np
+
+    from irkit.hailo.alls import Command
 
     Array = np.ndarray[Any, np.dtype[Any]]
 
