@@ -51,6 +51,13 @@ if TYPE_CHECKING:
     from irkit.compiler import OptimizeResult as OptimizeResult, lint as lint, optimize as optimize
     from irkit.diagnostics import Finding as Finding, Location as Location, Report as Report, Severity as Severity
     from irkit.diffing import Change as Change, GraphDiff as GraphDiff, diff as diff
+    from irkit.editing import (
+        insert_after as insert_after,
+        insert_before as insert_before,
+        remove_node as remove_node,
+        replace_node as replace_node,
+        replace_subgraph as replace_subgraph,
+    )
     from irkit.elementwise import Region as Region, is_elementwise as is_elementwise, regions as regions
     from irkit.errors import (
         GraphError as GraphError,
@@ -61,6 +68,7 @@ if TYPE_CHECKING:
         PassError as PassError,
         UserPassError as UserPassError,
     )
+    from irkit.extracting import extract as extract, extract_nodes as extract_nodes
     from irkit.fold import (
         can_evaluate as can_evaluate,
         data_slots as data_slots,
@@ -166,8 +174,10 @@ _MODULES = {
     "compiler": ["OptimizeResult", "lint", "optimize"],
     "diagnostics": ["Finding", "Location", "Report", "Severity"],
     "diffing": ["Change", "GraphDiff", "diff"],
+    "editing": ["insert_after", "insert_before", "remove_node", "replace_node", "replace_subgraph"],
     "elementwise": ["Region", "is_elementwise", "regions"],
     "errors": ["GraphError", "InputError", "IrkitError", "ModelError", "OptionError", "PassError", "UserPassError"],
+    "extracting": ["extract", "extract_nodes"],
     "fold": ["can_evaluate", "data_slots", "evaluate", "is_exact"],
     "folding": ["fold_shape_arithmetic", "replace_by_constants", "take_known_branches"],
     "history": ["Entry", "History"],

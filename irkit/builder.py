@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from irkit.onnx.schema import OpSchema
 
 Operand: TypeAlias = "Value | Tensor | float | int | Any | None"
-"""An input of a new node: a value, data that becomes a constant (a number of its neighbours' dtype), or None."""
+"""An input of a new node: a value, data that becomes a constant (numbers take their neighbours' dtype), or None."""
 
 
 class BuildCall:
@@ -58,7 +58,7 @@ class DomainBuilder:
 
     def __init__(self, builder: Builder, domain: str) -> None:
         self._builder = builder
-        self._domain = domain
+        self._domain = "" if domain == "ai.onnx" else domain
 
     def __getattr__(self, name: str) -> BuildCall:
         if name.startswith("__"):
@@ -84,6 +84,7 @@ class Builder(TypedBuilder):
         self.constants: dict[Value, str] = {}
         self.domains: set[str] = set()
         self._lines: dict[Node, str] = {}
+        self._dtypes: dict[Value, DType] = {}
 
     if not TYPE_CHECKING:  # irkit/typed_ops.pyi declares the operators
 
@@ -133,14 +134,15 @@ class Builder(TypedBuilder):
         if schema is not None:
             _check_counts(schema, len(inputs), outputs)
             given = {key: _typed(schema, key, item) for key, item in given.items()}
-        dtype = next((value.dtype for value in inputs if isinstance(value, Value) and value.dtype), None)
-        values = [self._operand(op, item, dtype) for item in inputs]
+        values = [self._operand(schema, op, slot, inputs) for slot in range(len(inputs))]
         node = Node(op, values, given, outputs, domain=domain, name=name)
         if schema is not None:
+            from irkit.operands import result_dtypes
             from irkit.opsets.signature import problems  # imports onnx
 
             if problem := next(problems(node, schema), ""):
                 raise PassError(f"{op}: {problem}")
+            self._dtypes.update(result_dtypes(node, schema, self._dtypes))
         self.nodes.append(node)
         self._lines[node] = _calling_line()
         return node
@@ -171,14 +173,18 @@ class Builder(TypedBuilder):
             raise PassError(reason)
         return None
 
-    def _operand(self, op: str, item: Operand, dtype: DType | None) -> Value | None:
+    def _operand(self, schema: OpSchema | None, op: str, slot: int, inputs: Sequence[Operand]) -> Value | None:
+        item = inputs[slot]
         if item is None or isinstance(item, Value):
             return item
-        if isinstance(item, (bool, int, float)):
-            if dtype is None:
-                raise PassError(f"{op}: no operand tells the type of {item}; give op.constant({item}, dtype=...)")
-            return self.constant(item, dtype=dtype)
-        return self.constant(item)
+        if not isinstance(item, (bool, int, float, list, tuple)):
+            return self.constant(item)
+        from irkit.operands import number_dtype  # imports onnx
+
+        dtype = number_dtype(schema, slot, inputs, self._dtypes)
+        if dtype is None and not isinstance(item, (list, tuple)):
+            raise PassError(f"{op}: no operand tells the type of {item}; give op.constant({item}, dtype=...)")
+        return self.constant(item, dtype=dtype)
 
 
 def _calling_line() -> str:
@@ -199,7 +205,14 @@ def _tensor(data: Any, dtype: DType | None) -> Tensor:
     import numpy as np
 
     array = np.asarray(data)
+    if dtype == DType.BFLOAT16 and not isinstance(data, np.ndarray):
+        bits = array.astype(np.float32).view(np.uint32)
+        return Tensor.of(
+            ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype(np.uint16), dtype
+        )  # to nearest, ties to even
     if dtype is not None and not dtype.is_native:
+        if array.dtype != dtype.numpy:
+            raise PassError(f"no number can be made a {dtype.label} here; give a Tensor of its bits")
         return Tensor.of(array, dtype)
     if dtype is None and array.dtype == np.float64 and not isinstance(data, np.ndarray):
         dtype = DType.FLOAT32  # Python floats are meant as ONNX's usual type

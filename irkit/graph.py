@@ -98,6 +98,15 @@ class Graph:
         self.set_inputs((*self._inputs, value))
         return value
 
+    def add_output(self, value: Value) -> None:
+        """Make a value of this graph its last output too; it keeps its name.
+
+        Raises `GraphError` where it belongs elsewhere, or is an input or an output already.
+        """
+        if value.graph is not self or value.is_graph_input or value in self._outputs:
+            raise GraphError(f"{value.name!r} cannot be a new output of graph {self.name!r}")
+        self.set_outputs((*self._outputs, value))
+
     def add_initializer(self, name: str, data: Tensor | SparseTensor) -> Value:
         """A new stored constant; a name that is taken is made fresh. Returns its value."""
         value = Value(self.fresh_name(name), type_of_data(data))

@@ -119,6 +119,15 @@ class Journal:
             self._group = outer
 
     @contextmanager
+    def joined(self, rule: str, root: str = "") -> Iterator[None]:
+        """Edits made inside belong to the group that is open, or to one new group."""
+        if self._group is not None:
+            yield
+            return
+        with self.group("", rule, root):
+            yield
+
+    @contextmanager
     def listening(self, listener: Listener) -> Iterator[None]:
         """Call `listener` with every edit made, undone or redone inside."""
         self._listeners.append(listener)

@@ -228,7 +228,7 @@ class DomainOps:
     """The operators of one domain, to be called in a pattern."""
 
     def __init__(self, domain: str) -> None:
-        self._domain = domain
+        self._domain = "" if domain == "ai.onnx" else domain
 
     def __getattr__(self, name: str) -> OpCall:
         if name.startswith("__"):

@@ -169,6 +169,18 @@ class _Row(Rule):
         self._functions = functions
         self.name, self.when = name, when  # type: ignore[misc]  # of this one alone
 
+    @property
+    def label(self) -> str:
+        return self.name or f"line-{line_of(self._functions['pattern']).rpartition(':')[2]}"
+
+    def belonging_to(self, options: Any) -> Rule:
+        made = super().belonging_to(options)
+        if not self.name:
+            rows = [row for row in options.rules if isinstance(row, _Row) and not row.name]
+            number = f"-{rows.index(self) + 1}" if len(rows) > 1 else ""
+            made.name = f"{options.name}{number}"  # type: ignore[misc]  # of this one alone
+        return made
+
     def function(self, name: str) -> Callable[..., Any] | None:
         return self._functions.get(name)
 
@@ -187,10 +199,10 @@ def rule(
         pattern: describes what to find: `(op, *captures)`.
         replace: builds the replacement; asks for `op` and captures by name.
         check: may refuse; see `Rule`.
-        name: in messages; that of the pattern function, or the line it stands in, where not given.
+        name: in messages and in the journal; that of the pattern function, where not given; a lambda's rule is called
+            after its pass.
         when: the targets it is for.
     """
-    if not name:
-        label = getattr(pattern, "__name__", "rule").strip("_").replace("_", "-")
-        name = label if label.isidentifier() or "-" in label else f"line-{line_of(pattern).rpartition(':')[2]}"
+    if not name and getattr(pattern, "__name__", "<lambda>") != "<lambda>":
+        name = pattern.__name__.strip("_").replace("_", "-")
     return _Row({"pattern": pattern, "replace": replace, "check": check}, name, when)

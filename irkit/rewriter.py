@@ -31,7 +31,7 @@ from irkit.pattern_graph import trace
 from irkit.rewrite_rule import Refusal, Rule, refuse
 from irkit.rule_index import RuleIndex
 from irkit.shapes.recorded import fits
-from irkit.splice import blocked, splice
+from irkit.splice import blocked, checked_results, splice
 from irkit.types import TensorType, ValueType
 from irkit.when import When, not_for
 
@@ -218,7 +218,7 @@ class Rewriter:
         try:
             answer = rule.ask("replace", match, builder)
             if not isinstance(answer, Refusal):
-                results = _results(match, answer)
+                results = checked_results(answer, len(match.outputs), "`replace`")
                 kept = _lost(match, results, builder) & self._context.protected
                 if not kept:
                     before = self._types(match.outputs)
@@ -308,18 +308,6 @@ def _lost(match: Match, results: Sequence[Value], builder: Builder) -> set[str]:
     """Names of values that the rewrite would replace by values that were there before."""
     pairs = zip(match.outputs, results, strict=True)
     return {old.name for old, new in pairs if old is not new and new.producer not in builder.nodes}
-
-
-def _results(match: Match, answer: Any) -> tuple[Value, ...]:
-    """What a rule returned, as one value for each output. Raises `PassError`."""
-    results = tuple(answer) if isinstance(answer, (tuple, list)) else (answer,)
-    for value in results:
-        if not isinstance(value, Value):
-            what = "nothing" if value is None else f"a {type(value).__name__}"
-            raise PassError(f"`replace` returned {what}; it returns a value, or irkit.refuse(reason)")
-    if len(results) != len(match.outputs):
-        raise PassError(f"`replace` returned {len(results)} values for {len(match.outputs)} outputs")
-    return results
 
 
 def find(model: Model, pattern: Callable[..., Any] | type[Rule]) -> list[Match]:

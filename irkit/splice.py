@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from irkit import edits, ops
 from irkit.builder import Builder
@@ -45,20 +45,11 @@ def splice(model: Model, match: Match, results: Sequence[Value], builder: Builde
     _check_results(match, results, builder)
     read = {value for node in builder.nodes for value in node.inputs if value is not None} | set(results)
     anchor = _anchor(match, read, graph)
-    if builder.domains:
-        versions = {domain: ops.newest_version(domain) or 1 for domain in sorted(builder.domains)}
-        model.set_field("opset_imports", {**versions, **model.opset_imports})
-    for value, name in builder.constants.items():
-        if value in read:
-            value._name = graph.fresh_name(name)
-            edits.edit(graph, "initializer", edits.stored, value, None, graph)
     _name(model, match, results, builder)
     for old, new in zip(match.outputs, results, strict=True):
         if new.type is None:
             new.type = old.type
-    for node in builder.nodes:
-        node.set_origin(reversed(match.nodes))
-        graph.insert(node, before=anchor)
+    enter(model, graph, builder, results, before=anchor, origin=match.nodes[::-1])
     names = [value.name for value in match.outputs]
     for old, new in zip(match.outputs, results, strict=True):
         if old is not new:
@@ -67,6 +58,53 @@ def splice(model: Model, match: Match, results: Sequence[Value], builder: Builde
     for name, new in zip(names, results, strict=True):
         if new.producer in builder.nodes and name and name not in graph.values and not new.is_graph_output:
             new.name = name
+
+
+def enter(
+    model: Model,
+    graph: Graph,
+    builder: Builder,
+    results: Sequence[Value],
+    *,
+    before: Node | None,
+    origin: Sequence[Node],
+) -> None:
+    """Put what a builder made into the graph: operator sets, the constants that are read, the nodes.
+
+    Args:
+        model: the model.
+        graph: its graph, or one nested in it.
+        builder: what was built.
+        results: the values that something will read.
+        before: the node to stand before; None for the end.
+        origin: the nodes that the new ones stand for; those without a name get theirs from the last of them.
+    """
+    read = {value for node in builder.nodes for value in node.inputs if value is not None} | set(results)
+    if builder.domains:
+        versions = {domain: ops.newest_version(domain) or 1 for domain in sorted(builder.domains)}
+        model.set_field("opset_imports", {**versions, **model.opset_imports})
+    for value, name in builder.constants.items():
+        if value in read:
+            value._name = graph.fresh_name(name)
+            edits.edit(graph, "initializer", edits.stored, value, None, graph)
+    base = origin[-1].name
+    for node in builder.nodes:
+        if base and not node.name:
+            node.name = model.fresh_node_name(f"{base}_{node.op}")
+        node.set_origin(origin)
+        graph.insert(node, before=before)
+
+
+def checked_results(answer: Any, count: int, who: str) -> tuple[Value, ...]:
+    """What a function built, as `count` values. Raises `PassError` where it is something else."""
+    results = tuple(answer) if isinstance(answer, (tuple, list)) else (answer,)
+    for value in results:
+        if not isinstance(value, Value):
+            what = "nothing" if value is None else f"a {type(value).__name__}"
+            raise PassError(f"{who} returned {what}; it returns a value, or irkit.refuse(reason)")
+    if len(results) != count:
+        raise PassError(f"{who} returned {len(results)} values for {count} outputs")
+    return results
 
 
 def _check_results(match: Match, results: Sequence[Value], builder: Builder) -> None:

@@ -291,3 +291,136 @@ def test_wrong_patterns_are_told(pattern: Function, message: str) -> None:
 def test_operators_are_spelled_as_in_onnx() -> None:
     with pytest.raises(PassError, match=r"no operator relu; did you mean Relu\?"):
         trace(lambda op, x: op.relu(x))
+
+
+# Any number of inputs.
+
+INPUTS = ", ".join(f"%{name}: float32[2]" for name in ("a", "b", "c", "d"))
+
+
+def names(values: Any) -> Any:
+    return tuple(value.name for value in values) if isinstance(values, tuple) else values.name
+
+
+def captured(pattern: Function, nodes: str) -> list[dict[str, Any]]:
+    found = find(model(nodes, INPUTS), pattern)
+    return [{key: names(item) for key, item in match.captures.items()} for match in found]
+
+
+def test_rest_stands_for_any_number_of_inputs() -> None:
+    assert captured(lambda op, xs: op.Concat(op.rest(xs)), "%y = Concat(%a, %b, %c) {axis=0}") == [
+        {"xs": ("a", "b", "c")}
+    ]
+    assert captured(lambda op, x, xs: op.Concat(x, op.rest(xs)), "%y = Concat(%a) {axis=0}") == [{"x": "a", "xs": ()}]
+
+
+def test_rest_may_stand_anywhere() -> None:
+    nodes = "%r = Relu(%b) %y = Concat(%a, %r, %c, %d) {axis=0}"
+    pattern = lambda op, x, before, after: op.Concat(op.rest(before), op.Relu(x), op.rest(after))  # noqa: E731
+    assert captured(pattern, nodes) == [{"x": "b", "before": ("a",), "after": ("c", "d")}]
+    assert captured(lambda op, x, xs: op.Concat(op.rest(xs), x), nodes) == [{"xs": ("a", "r", "c"), "x": "d"}]
+    assert captured(lambda op, x, y, xs: op.Concat(x, op.rest(xs), y), nodes) == [
+        {"x": "a", "xs": ("r", "c"), "y": "d"}
+    ]
+    assert captured(lambda op, x: op.Concat(op.rest(), op.Relu(x), op.rest()), nodes) == [{"x": "b"}]
+    assert captured(lambda op, x: op.Concat(op.Relu(x), op.rest()), nodes) == []
+
+
+def test_rest_of_a_commutative_operator_takes_what_is_left() -> None:
+    nodes = "%r = Relu(%b) %y = Sum(%a, %r, %c)"
+    assert captured(lambda op, x, xs: op.Sum(op.Relu(x), op.rest(xs)), nodes) == [{"x": "b", "xs": ("a", "c")}]
+
+
+def test_each_of_the_rest_may_have_a_pattern() -> None:
+    nodes = "%r = Relu(%a) %s = Relu(%b) %t = Relu(%c) %y = Concat(%r, %s, %t) {axis=0}"
+    pattern = lambda op, xs, x: op.Concat(op.rest(xs, op.Relu(x)))  # noqa: E731
+    assert captured(pattern, nodes) == [{"xs": ("r", "s", "t"), "x": ("a", "b", "c")}]
+    (match,) = find(model(nodes, INPUTS), pattern)
+    assert [node.op for node in match.nodes] == ["Concat", "Relu", "Relu", "Relu"]
+    assert captured(pattern, nodes.replace("Relu(%b)", "Neg(%b)")) == []
+
+
+def test_what_is_captured_outside_too_is_the_same_for_each() -> None:
+    pattern = lambda op, x, ys: op.Concat(x, op.rest(None, op.Add(x, ys)))  # noqa: E731
+    nodes = "%r = Add(%a, %b) %s = Add(%c, %a) %y = Concat(%a, %r, %s) {axis=0}"
+    assert captured(pattern, nodes) == [{"x": "a", "ys": ("b", "c")}]
+    assert captured(pattern, nodes.replace("Add(%c, %a)", "Add(%c, %b)")) == []
+
+
+def test_nodes_for_each_are_captured_as_a_tuple() -> None:
+    nodes = "%r = Relu(%a) @one %s = Neg(%b) @two %y = Concat(%r, %s) {axis=0}"
+    pattern = lambda op, x: op.Concat(op.rest(None, op.any_op("Relu", "Neg")(x).named("acts")))  # noqa: E731
+    assert captured(pattern, nodes) == [{"x": ("a", "b"), "acts": ("one", "two")}]
+
+
+# Attributes.
+
+
+def test_an_attribute_may_be_captured() -> None:
+    def pattern(op: PatternOps, x: Pattern, perm: Pattern) -> Pattern:
+        return op.Transpose(x, perm=perm)
+
+    (match,) = find(model("%y = Transpose(%x) {perm=[1,0]}"), pattern)
+    assert match["perm"] == (1, 0)
+    (match,) = find(model("%y = Transpose(%x)"), pattern)
+    assert match["perm"] is None
+    (match,) = find(model("%y = Flatten(%x)"), lambda op, x, axis: op.Flatten(x, axis=axis))
+    assert match["axis"] == 1  # the default
+
+
+def test_the_same_capture_is_the_same_attribute() -> None:
+    pattern = lambda op, x, to: op.Cast(op.Cast(x, to=to), to=to)  # noqa: E731
+    assert matches(pattern, model("%h = Cast(%x) {to=10} %y = Cast(%h) {to=10}"))
+    assert not matches(pattern, model("%h = Cast(%x) {to=10} %y = Cast(%h) {to=1}"))
+
+
+# What no operator takes.
+
+
+@pytest.mark.parametrize(
+    ("pattern", "message"),
+    [
+        (lambda op, x: op.Conv(x), "Conv takes 2 to 3 inputs; found 1"),
+        (lambda op, x: op.Relu(x, x), "Relu takes 1 inputs; found 2"),
+        (lambda op, x: op.Relu(x, _outputs=2), "Relu takes 1 outputs; found 2"),
+        (lambda op, x: op.Conv(x, x, kernel=3), "Conv has no attribute 'kernel'; did you mean 'kernel_shape'?"),
+        (lambda op, x: op.Conv(x, x, group="1"), "Conv: attribute 'group' is of kind int; found '1'"),
+        (lambda op, x: op.any_op("Relu", "Gellu")(x), "ONNX has no operator Gellu; did you mean Gelu?"),
+        (lambda op, x: op.domain("ai.onnx.ml").Scalar(x), "ai.onnx.ml has no operator Scalar; did you mean Scaler?"),
+    ],
+)
+def test_calls_are_held_against_what_operators_take(pattern: Function, message: str) -> None:
+    with pytest.raises(PassError) as caught:
+        trace(pattern)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        lambda op, x: op.Squeeze(x, axes=[1]),  # an attribute before opset 13, an input since
+        lambda op, x, axes: op.Squeeze(x, axes),
+        lambda op, x: op.Upsample(x, scales=lambda scales: True),  # up to opset 9
+        lambda op, x, xs: op.Conv(x, op.rest(xs), group=1, auto_pad=None),
+        lambda op, x: op.domain("my.own").Anything(x, x, x, some="thing"),
+        lambda op, x: op.any_op("Relu", "LeakyRelu")(x, alpha=0.1),
+    ],
+)
+def test_what_some_version_takes_is_taken(pattern: Function) -> None:
+    trace(pattern)
+
+
+def test_a_search_that_takes_too_long_is_given_up_and_told() -> None:
+    depth = 13
+    leaves = ", ".join(f"%i{i}: float32[1]" for i in range(depth + 1))
+    adds = "".join(f" %v{i + 1} = Add(%v{i}, %i{i + 1})" for i in range(depth))
+    text = model(f"%v0 = Relu(%i0) {adds} %y = Mul(%v{depth}, %i0)", leaves)
+    variables = [f"x{i}" for i in range(depth + 1)]
+
+    body = "op.Relu(x0)"
+    for name in variables[1:]:
+        body = f"op.Add({body}, {name}.where(lambda value: len(value.uses) == 1, 'no'))"
+    source = f"lambda op, {', '.join(variables)}: op.Mul({body}, {variables[-1]})"
+    matcher = Matcher(trace(eval(source)))
+    assert matcher.match(text.graph.values["y"].producer) is None  # type: ignore[arg-type]
+    assert matcher.steps < 5000 or matcher.gave_up

@@ -8,8 +8,11 @@ from typing import Any
 import pytest
 
 import irkit
-from irkit import Builder, Context, Match, Node, Pattern, PatternOps, Rule, Value
+from irkit import Builder, Context, Match, Node, Pattern, PatternOps, Rule, Value, parse_model
 from irkit.errors import OptionError, PassError
+from irkit.pipeline import run_pipeline
+from irkit.target import load_target
+from irkit.verifier import verify
 from tests.core.test_rewriter import ExpLog, HardSwishToRelu, apply, model
 
 # Mistakes of users.
@@ -132,6 +135,139 @@ def test_a_new_domain_is_imported() -> None:
     text = model("%y = Gelu(%x)")
     apply(text, Contribute)
     assert dict(text.opset_imports) == {"": 20, "com.microsoft": 1}
+
+
+# Numbers in replacements.
+
+
+@pytest.mark.parametrize(
+    ("dtype", "build", "types"),
+    [
+        ("float32", lambda op, x: op.Div(op.Add(x, 3.0), 6.0), ["float32", "float32"]),
+        ("float16", lambda op, x: op.Clip(op.Mul(x, [2.0, 1.0]), 0, 6), ["float16", "float16", "float16"]),
+        ("int32", lambda op, x: op.Add(op.Mul(x, 2), [1, 2]), ["int32", "int32"]),
+        ("float32", lambda op, x: op.Where(op.Greater(x, 0.0), x, 0.0), ["float32", "float32"]),
+        ("float32", lambda op, x: op.Reshape(x, [2, -1]), ["int64"]),
+        ("float32", lambda op, x: op.Gather(x, [0], axis=0), ["int64"]),
+        ("float32", lambda op, x: op.Mul(op.Cast(x, to=irkit.DType.FLOAT64), 0.5), ["float64"]),
+        ("bfloat16", lambda op, x: op.Mul(x, 0.5), ["bfloat16"]),
+    ],
+)
+def test_numbers_in_nested_calls_are_of_the_type_that_fits(dtype: str, build: Any, types: list[str]) -> None:
+    text = parse_model(f"opset 20 graph(%x: {dtype}[2,2]) -> (%y) {{ %y = Neg(%x) @n }}")
+    irkit.replace_node(text.graph.node("n"), build)
+    stored = [value.constant for value in text.graph.initializers.values()]
+    assert [tensor.dtype.label for tensor in stored if tensor is not None] == types
+    verify(text)
+
+
+def test_a_bfloat16_number_is_rounded_to_the_nearest() -> None:
+    text = parse_model("opset 20 graph(%x: bfloat16[1]) -> (%y) { %y = Neg(%x) @n }")
+    irkit.replace_node(text.graph.node("n"), lambda op, x: op.Mul(x, 0.1))
+    (value,) = text.graph.initializers.values()
+    assert value.constant is not None
+    assert int(value.constant.numpy()) == 0x3DCD  # 0.1 is 0x3DCCCCCD as float32
+
+
+# Tables of rules.
+
+
+def halve(op: PatternOps, x: Pattern) -> Pattern:
+    return op.Mul(x, 0.5)
+
+
+def test_a_table_of_rules_is_a_pass() -> None:
+    @irkit.define_pass("tidy")
+    class Tidy(irkit.RewritePass):
+        """Small things."""
+
+        factor: float = 2.0
+        rules = (
+            irkit.rule(lambda op, x: op.Neg(op.Neg(x)), lambda x: x),
+            irkit.rule(lambda op, x: op.Abs(op.Abs(x)), lambda op, x: op.Abs(x)),
+            irkit.rule(halve, lambda op, x, options: op.Div(x, options.factor)),
+        )
+
+    nodes = "%a = Neg(%x) %b = Neg(%a) %c = Abs(%b) %d = Abs(%c) %y = Mul(%d, %h)"
+    text = model(nodes, constants="%h: float32[] = 0.5")
+    Tidy().run(text, Context())
+    assert [node.op for node in text.graph] == ["Abs", "Div"]
+    assert [rule.label for rule in Tidy().made_rules()] == ["tidy-1", "tidy-2", "halve"]
+    groups = {edit.group.rule for edit in text.journal.since(0) if edit.group is not None}
+    assert groups == {"tidy-1", "tidy-2", "halve"}
+
+
+def test_the_only_rule_of_a_pass_is_called_as_the_pass() -> None:
+    @irkit.define_pass("drop-neg")
+    class DropNeg(irkit.RewritePass):
+        """Drop."""
+
+        rules = (irkit.rule(lambda op, x: op.Neg(op.Neg(x)), lambda x: x),)
+
+    assert [rule.label for rule in DropNeg().made_rules()] == ["drop-neg"]
+
+
+# Rules for some targets.
+
+
+@pytest.mark.parametrize(
+    ("when", "target", "applies"),
+    [
+        ("", "hailo8", True),
+        ("hailo8", "hailo8", True),
+        ("hailo8", "", True),
+        ("hailo10h", "hailo8", False),
+        (("hailo10h", "hailo8"), "hailo8", True),
+        ("hailo8*", "hailo8", True),
+        ("hailo8@>=3.30,<4", "hailo8@3.33", True),
+        ("hailo8@>=3.34", "hailo8@3.33", False),
+        ("hailo8@3.33", "hailo8@3.33", True),
+        ("hailo8@3", "hailo8@3.33", True),
+        ("hailo8@3.3", "hailo8@3.33", False),
+        (lambda target: target.name == "hailo8", "hailo8", True),
+        (lambda self, target: target.name != "hailo8", "hailo8", False),
+    ],
+)
+def test_a_rule_may_be_for_some_targets_only(when: Any, target: str, applies: bool) -> None:
+    context = Context(target=load_target(target) if target else None, pass_name="test")
+    text = model("%y = HardSwish(%x)")
+
+    class Some(HardSwishToRelu):
+        pass
+
+    Some.when = when
+    assert irkit.apply_rules(text, context, [Some]) == int(applies)
+    assert bool(context.notes) is not applies
+    if not callable(when):
+        text = model("%y = HardSwish(%x)")
+        row = irkit.rule(lambda op, x: op.HardSwish(x), lambda op, x: op.Relu(x), when=when)
+        assert irkit.apply_rules(text, context, [row]) == int(applies)
+
+
+def test_a_pass_may_be_for_some_targets_only() -> None:
+    @irkit.rewrite("mine", effect="retrain", when="hailo10h")
+    class Mine:
+        """Mine."""
+
+        def pattern(self, op: PatternOps, x: Pattern) -> Pattern:
+            return op.HardSwish(x)
+
+        def replace(self, op: Builder, x: Value) -> Value:
+            return op.Relu(x)
+
+    text = model("%y = HardSwish(%x)")
+    result = run_pipeline(text, [Mine()], Context(target=load_target("hailo8")))  # type: ignore[list-item]
+    assert not result.passes[0].changed
+    assert result.passes[0].notes == ["left out: it is for hailo10h, not for hailo8"]
+
+
+def test_wrong_versions_are_told() -> None:
+    with pytest.raises(irkit.OptionError, match=r"write `hailo8`, `hailo8@3\.33` or"):
+        irkit.apply_rules(
+            model("%y = Relu(%x)"),
+            Context(target=load_target("hailo8")),
+            [irkit.rule(lambda op, x: op.Relu(x), lambda x: x, when="hailo8@=3")],
+        )
 
 
 # Explanations.
