@@ -8,6 +8,7 @@ with the reason.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -24,6 +25,13 @@ THREADS = max(1, min(4, os.cpu_count() or 1))
 
 _REFERENCE_LIMIT = 32 << 20
 """Bytes of weights up to which the reference evaluator, which is slow, is tried."""
+
+
+_CODE = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ")
+_RUNNING = re.compile(r"Non-zero status code returned while running (\S+) node\. Name:'(.*?)' Status Message: (.*)")
+_INVALID = re.compile(r'.*?In Node, \("(.*?)", (\S+?), .*? , Error (.*)')
+_SOURCE = re.compile(r"\S+\.(?:h|cc|cpp):\d+ \S+ ")
+"""Where in ONNX Runtime's source a message comes from; a condition in C++ and `was false.` may follow."""
 
 
 class Session(Protocol):
@@ -131,7 +139,24 @@ def _plain(array: Array) -> Array:
 
 def _cannot_run(error: Exception) -> ExecutionError:
     text = " ".join(str(error).split())
-    short = text.rpartition(" : ")[2] if text.startswith("[ONNXRuntimeError]") else text
-    made = ExecutionError(f"ONNX Runtime cannot run it: {short[:300]}")
+    made = ExecutionError(f"ONNX Runtime cannot run it: {plain_words(text)[:300]}")
     made.lacks_kernel = "NOT_IMPLEMENTED" in text
     return made
+
+
+def plain_words(text: str) -> str:
+    """What ONNX Runtime says, and of which node, without the names of its own files, functions and conditions."""
+    text = _CODE.sub("", text)
+    running, invalid = _RUNNING.match(text), _INVALID.match(text)
+    if running is not None:
+        return f"at {running[1]} {running[2]!r}: {_without_source(running[3])}"
+    if invalid is not None:
+        return f"at {invalid[2]} {invalid[1]!r}: {invalid[3]}"
+    return _without_source(text)
+
+
+def _without_source(text: str) -> str:
+    if not _SOURCE.match(text):
+        return text
+    said = text.partition(" was false. ")[2]
+    return said or _SOURCE.sub("", text)

@@ -162,6 +162,8 @@ def optimize_verdict(result: OptimizeResult) -> str:
     if result.options.get("verify") == "none" or not all(proof.is_verified for proof in result.run.proofs):
         return "Nothing that is known stands in the compiler's way; that the function was kept is not proven."
     kept = "its function is proven to be kept" if result.drift == "none" else "its changed function is accepted"
+    if not result.run.changed:
+        kept = "no pass had anything to change"
     return f"Nothing that is known stands in the compiler's way; {kept}."
 
 

@@ -7,8 +7,10 @@ import pytest
 
 from irkit import DType, Model, Node, Tensor, TensorType, parse_model
 from irkit.drift import measure
+from irkit.errors import ExecutionError
+from irkit.executor import open_session, plain_words
 from irkit.inputs import draw, fillings, input_specs
-from irkit.proof import Proof, ProofVerdict, prove
+from irkit.proof import Proof, ProofVerdict, fitting_inputs, prove
 from tests.numeric.planting import scale_channel
 
 pytest.importorskip("onnxruntime", reason="models are run in ONNX Runtime")
@@ -248,3 +250,50 @@ def test_open_dimensions_are_filled_alike_and_then_one_apart() -> None:
         {"a": (1, 8, 3), "b": (2, 1)},
     ]
     assert list(fillings({"a": (1, 2), "b": None}, (1, 8))) == [{"a": (1, 2), "b": None}]
+
+
+@pytest.mark.parametrize(
+    ("said", "plain"),
+    [
+        (
+            "[ONNXRuntimeError] : 1 : FAIL : Non-zero status code returned while running Add node. Name:'add' Status "
+            "Message: /src/core/element_wise_ops.h:563 void onnxruntime::BroadcastIterator::Init(ptrdiff_t, ptrdiff_t) "
+            "axis == 1 || axis == largest was false. Attempting to broadcast an axis by a dimension other than 1. 2 by 3",
+            "at Add 'add': Attempting to broadcast an axis by a dimension other than 1. 2 by 3",
+        ),
+        (
+            "[ONNXRuntimeError] : 1 : FAIL : Non-zero status code returned while running MatMul node. Name:'' Status "
+            "Message: matmul_helper.h:59 Compute MatMul dimension mismatch",
+            "at MatMul '': MatMul dimension mismatch",
+        ),
+        (
+            '[ONNXRuntimeError] : 10 : INVALID_GRAPH : This is an invalid model. In Node, ("c", Gurke, "", -1) : ("x": '
+            'tensor(float),) -> ("y": tensor(float),) , Error No Op registered for Gurke with domain_version of 17',
+            "at Gurke 'c': No Op registered for Gurke with domain_version of 17",
+        ),
+        ("Type Error: Type (tensor(int64)) of y", "Type Error: Type (tensor(int64)) of y"),
+    ],
+)
+def test_what_the_runtime_says_is_told_without_its_source(said: str, plain: str) -> None:
+    assert plain_words(said) == plain
+
+
+def test_a_model_that_cannot_be_run_names_the_node() -> None:
+    text = parse_model(
+        "opset 17\ngraph(%x: float32[a], %z: float32[b]) -> (%y: float32[c]) {\n%y = Add(%x, %z) @add\n}"
+    )
+    session = open_session(text)
+    with pytest.raises(ExecutionError, match=r"at Add 'add': Attempting to broadcast") as caught:
+        session.run({"x": np.zeros(2, np.float32), "z": np.zeros(3, np.float32)})
+    assert "was false" not in str(caught.value)
+
+
+def test_a_fault_tells_the_seed_of_the_inputs_that_show_it() -> None:
+    """Abs in the place of Relu shows only where x is negative, which uniform draws (odd seeds) never are."""
+    text = parse_model("opset 17\ngraph(%x: float32[1]) -> (%y: float32[1]) {\n%y = Relu(%x) @act\n}")
+    start = text.journal.position
+    text.graph.node("act").set_op("Abs")
+    (fault,) = prove(text, start, text.journal.position).faults
+    specs, _ = fitting_inputs(text, start, text.journal.position, open_session(text))
+    assert draw(specs, fault.seed)["x"][0] < 0
+    assert all(draw(specs, seed)["x"][0] >= 0 for seed in range(fault.seed))
