@@ -7,10 +7,13 @@ facts or settings never passes silently.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import difflib
 import enum
 import functools
+import importlib.util
+import marshal
+import os
 import re
 import sys
 import types
@@ -39,24 +42,33 @@ class TomlFile:
     Args:
         path: the file to read, as UTF-8.
         error: the class of the errors raised for it, here and by `decode`.
+        is_kept: keep what was read where Python keeps its bytecode, and take it from there as long as the file is what
+            it was: for large files that come with irkit, which are read by every run.
 
     Raises:
         InputError: of the given class, where the file cannot be read or is not TOML.
     """
 
-    def __init__(self, path: Path, error: type[InputError] = InputError) -> None:
+    def __init__(self, path: Path, error: type[InputError] = InputError, *, is_kept: bool = False) -> None:
         self.path = path
         self.error = error
+        self.data: dict[str, Any] = _kept(path, self._read) if is_kept else self._read()
+
+    @functools.cached_property
+    def text(self) -> str:
+        """The text of the file."""
         try:
-            self.text = path.read_text(encoding="utf-8")
+            return self.path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as problem:
             reason = problem.strerror if isinstance(problem, OSError) else "it is not UTF-8 text"
-            raise error(f"{path}: cannot be read: {reason}") from problem
+            raise self.error(f"{self.path}: cannot be read: {reason}") from problem
+
+    def _read(self) -> dict[str, Any]:
         toml = _toml()
         try:
-            self.data: dict[str, Any] = toml.loads(self.text)
+            return toml.loads(self.text)  # type: ignore[no-any-return]
         except toml.TOMLDecodeError as problem:
-            raise error(f"{path}: not valid TOML: {problem}") from problem
+            raise self.error(f"{self.path}: not valid TOML: {problem}") from problem
 
     def decode(self, kind: type[T], table: tuple[str, ...] = ()) -> T:
         """The whole file, or the table at these keys (empty where there is none), as a `kind`, which is a dataclass."""
@@ -111,8 +123,31 @@ def dotted(keys: Keys) -> str:
 
 def suggest(word: str, known: Iterable[str]) -> str:
     """` (did you mean ...?)` where one of the known words is close, else nothing."""
+    import difflib  # only for messages
+
     close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
     return f" (did you mean {close[0]}?)" if close else ""
+
+
+def _kept(path: Path, read: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """The data as it was kept, where the file has not changed since; else what `read` gives, which is kept."""
+    kept = Path(importlib.util.cache_from_source(str(path))).with_suffix(".toml-data")
+    try:
+        status = path.stat()
+        stamp = [status.st_mtime_ns, status.st_size]
+        held = marshal.loads(kept.read_bytes())
+        if held[0] == stamp and isinstance(held[1], dict):
+            return held[1]
+    except (OSError, ValueError, EOFError, TypeError, IndexError, KeyError):
+        pass  # nothing is kept, or it is none of ours: the file is read
+    data = read()
+    if not sys.dont_write_bytecode:
+        with contextlib.suppress(OSError, ValueError):  # a folder that cannot be written, dates that cannot be kept
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            new = kept.with_name(f"{kept.name}.{os.getpid()}")
+            new.write_bytes(marshal.dumps([stamp, data]))
+            new.replace(kept)
+    return data
 
 
 def _toml() -> Any:
