@@ -252,25 +252,22 @@ def test_open_dimensions_are_filled_alike_and_then_one_apart() -> None:
     assert list(fillings({"a": (1, 2), "b": None}, (1, 8))) == [{"a": (1, 2), "b": None}]
 
 
+AT = "[ONNXRuntimeError] : 1 : FAIL : Non-zero status code returned while running {} node. Name:'{}' Status Message: {}"
+BROADCAST = "Attempting to broadcast an axis by a dimension other than 1. 2 by 3"
+WHERE = "/src/core/element_wise_ops.h:563 void onnxruntime::BroadcastIterator::Init(ptrdiff_t, ptrdiff_t)"
+NO_OP = 'This is an invalid model. In Node, ("c", Gurke, "", -1) : ("x": tensor(float),) -> ("y": ,) , Error No Op'
+
+
 @pytest.mark.parametrize(
     ("said", "plain"),
     [
         (
-            "[ONNXRuntimeError] : 1 : FAIL : Non-zero status code returned while running Add node. Name:'add' Status "
-            "Message: /src/core/element_wise_ops.h:563 void onnxruntime::BroadcastIterator::Init(ptrdiff_t, ptrdiff_t) "
-            "axis == 1 || axis == largest was false. Attempting to broadcast an axis by a dimension other than 1. 2 by 3",
-            "at Add 'add': Attempting to broadcast an axis by a dimension other than 1. 2 by 3",
+            AT.format("Add", "a", f"{WHERE} axis == 1 || axis == largest was false. {BROADCAST}"),
+            f"at Add 'a': {BROADCAST}",
         ),
-        (
-            "[ONNXRuntimeError] : 1 : FAIL : Non-zero status code returned while running MatMul node. Name:'' Status "
-            "Message: matmul_helper.h:59 Compute MatMul dimension mismatch",
-            "at MatMul '': MatMul dimension mismatch",
-        ),
-        (
-            '[ONNXRuntimeError] : 10 : INVALID_GRAPH : This is an invalid model. In Node, ("c", Gurke, "", -1) : ("x": '
-            'tensor(float),) -> ("y": tensor(float),) , Error No Op registered for Gurke with domain_version of 17',
-            "at Gurke 'c': No Op registered for Gurke with domain_version of 17",
-        ),
+        (AT.format("MatMul", "", "matmul_helper.h:59 Compute mismatch"), "at MatMul '': mismatch"),
+        (AT.format("Gather", "g", "idx=9 is outside"), "at Gather 'g': idx=9 is outside"),
+        (f"[ONNXRuntimeError] : 10 : INVALID_GRAPH : {NO_OP} registered", "at Gurke 'c': No Op registered"),
         ("Type Error: Type (tensor(int64)) of y", "Type Error: Type (tensor(int64)) of y"),
     ],
 )
