@@ -367,7 +367,10 @@ class Addition:
 
 @dataclass(frozen=True, kw_only=True)
 class Overlay:
-    """A file of facts that refines a target, entry by entry. `add`: by operator, what comes to the entry there is."""
+    """A file of facts that refines a target, entry by entry.
+
+    Attributes: `add`: by operator, what comes to the entry there is. `without`: facts of the target that do not hold.
+    """
 
     facts: Facts = Facts()
     pipeline: Pipeline = Pipeline()
@@ -375,6 +378,7 @@ class Overlay:
     op: Mapping[str, Operator] = field(default_factory=dict)
     add: Mapping[str, Addition] = field(default_factory=dict)
     pattern: Mapping[str, Pattern] = field(default_factory=dict)
+    without: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -384,11 +388,13 @@ class Table(Overlay):
     Attributes:
         name: the target, as the file is named.
         description: one line for listings.
+        inherited_confidence: the most that inherited entries count, where they speak of another compiler line.
         dfc: the compiler versions the table speaks of. dfc_default: the one meant where a user names none.
     """
 
     name: str
     description: str
     inherits: str = ""
+    inherited_confidence: Confidence = Confidence.HIGH
     dfc: VersionRange = EVERY_VERSION
     dfc_default: str = ""

@@ -11,13 +11,14 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from irkit.errors import TargetError
 from irkit.library import bundled
 from irkit.table import (
     Confidence,
     Evidence,
+    Fact,
     Facts,
     Operator,
     Overlay,
@@ -146,14 +147,14 @@ def _operator_at(entry: Operator, version: Version) -> Operator:
 
 def _read_with_parents(path: Path, children: tuple[Path, ...]) -> tuple[Table, Path]:
     """A table with what it inherits filled in."""
-    file = TomlFile(path, TargetError)
+    file = TomlFile(path, TargetError, is_kept=path.parent == bundled("rules"))
     table = file.decode(Table)
     base = Table(name=table.name, description=table.description)
     if table.inherits:
         parent_path = _parent(file, table.inherits)
         if parent_path.resolve() in {child.resolve() for child in (*children, path)}:
             file.fail(("inherits",), f"`{table.inherits}` inherits from this table in turn")
-        base = _read_with_parents(parent_path, (*children, path))[0]
+        base = _capped(_read_with_parents(parent_path, (*children, path))[0], table.inherited_confidence)
     whole = dataclasses.replace(
         _refined(file, base, table),
         name=table.name,
@@ -164,6 +165,31 @@ def _read_with_parents(path: Path, children: tuple[Path, ...]) -> tuple[Table, P
     _check_identity(file, whole)
     _check_references(file, table, whole)
     return whole, path
+
+
+_SURENESS = (Confidence.LOW, Confidence.MEDIUM, Confidence.HIGH)
+_Known = TypeVar("_Known", bound=Fact)
+
+
+def _capped(table: Table, most: Confidence) -> Table:
+    """The table with no entry surer than that."""
+    if most is Confidence.HIGH:
+        return table
+
+    def cap(fact: _Known) -> _Known:
+        return dataclasses.replace(fact, confidence=min(fact.confidence, most, key=_SURENESS.index))
+
+    def cap_operator(entry: Operator) -> Operator:
+        forms, needs = tuple(map(cap, entry.forms)), tuple(map(cap, entry.needs))
+        return dataclasses.replace(cap(entry), forms=forms, needs=needs)
+
+    facts = {item.name: getattr(table.facts, item.name) for item in dataclasses.fields(Facts)}
+    return dataclasses.replace(
+        table,
+        facts=Facts(**{name: cap(fact) if fact is not None else None for name, fact in facts.items()}),
+        op={name: cap_operator(entry) for name, entry in table.op.items()},
+        pattern={name: cap(entry) for name, entry in table.pattern.items()},
+    )
 
 
 def _with_overlay(table: Table, path: Path) -> Table:
@@ -190,9 +216,13 @@ def _parent(file: TomlFile, name: str) -> Path:
 def _refined(file: TomlFile, base: Table, by: Overlay) -> Table:
     """A new entry replaces the old one as a whole, since a verdict and its evidence belong together."""
     facts = {item.name: getattr(by.facts, item.name) for item in dataclasses.fields(Facts)}
+    for index, name in enumerate(by.without):
+        if name not in facts:
+            file.fail(("without", index), f"there is no fact `{name}`{suggest(name, facts)}")
+    kept = {name: fact for name, fact in facts.items() if fact is not None or name in by.without}
     return dataclasses.replace(
         base,
-        facts=dataclasses.replace(base.facts, **{name: fact for name, fact in facts.items() if fact is not None}),
+        facts=dataclasses.replace(base.facts, **kept),
         pipeline=by.pipeline if by.pipeline.passes else base.pipeline,
         sources={**base.sources, **by.sources},
         op=_with_additions(file, {**base.op, **by.op}, by),

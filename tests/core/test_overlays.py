@@ -68,6 +68,23 @@ def test_a_table_inherits_and_adds(tmp_path: Path) -> None:
     assert chip.version == load_target("hailo8").version
 
 
+def test_inherited_entries_count_no_more_than_the_table_says(tmp_path: Path) -> None:
+    table = "name = 'chip'\ndescription = 'a chip'\ninherits = 'hailo8'\ninherited_confidence = 'low'\n"
+    chip = load_target(write(tmp_path, "chip.toml", table + MINE + REFUSED))
+    assert chip.operators["Relu"].confidence is Confidence.HIGH  # its own word
+    assert {entry.confidence for op, entry in chip.operators.items() if op != "Relu"} == {Confidence.LOW}
+    assert {form.confidence for entry in chip.operators.values() for form in entry.forms} == {Confidence.LOW}
+    assert {need.confidence for entry in chip.operators.values() for need in entry.needs} == {Confidence.LOW}
+    assert chip.facts.batch is not None
+    assert chip.facts.batch.confidence is Confidence.LOW
+
+
+def test_facts_that_do_not_hold_are_left_out(tmp_path: Path) -> None:
+    path = write(tmp_path, "mine.toml", "without = ['channel_multiple']\n")
+    assert load_target("hailo8", [path]).facts.channel_multiple is None
+    assert load_target("hailo8", [path]).facts.batch is not None
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -78,6 +95,10 @@ def test_a_table_inherits_and_adds(tmp_path: Path) -> None:
         (MINE + REFUSED + f"[[add.Relu.needs]]\n{NEED}", "mine.toml:8: add.Relu: `add` refines an inherited operator"),
         (f"[[add.Conv.needs]]\n{NEED.replace('[]', '[{ source = [] }]')}", "mine.toml:4: add.Conv.needs[0].evidence"),
         ("[add.Conv]\nstatus = 'supported'\n", "mine.toml:2: add.Conv.status: unknown key"),
+        (
+            "without = ['chanel_multiple']\n",
+            "mine.toml:1: without[0]: there is no fact `chanel_multiple` (did you mean c",
+        ),
         ("[fact.opset]\n", "mine.toml:1: fact: unknown key (did you mean facts?)"),
     ],
 )
