@@ -46,6 +46,38 @@ def fails_with(mark: str, code: int = 3) -> str:
     return f"{sys.executable} -c \"import sys; sys.exit({code} * (b'{mark}' in open(sys.argv[1], 'rb').read()))\" {{}}"
 
 
+# --- passes of one's own are held to what they declare ---------------------------------------------------------------
+
+
+def test_a_wrong_pass_is_taken_back_and_named_with_its_line(capsys: pytest.CaptureFixture[str], here: Path) -> None:
+    code, out, _ = run(capsys, "optimize", PLAIN, "--passes", "wrong.py", "-o", "out", "--format", "json")
+    told = json.loads(out)
+    assert code == 1
+    assert {(item["pass"], item["rule"]) for item in told["taken_back"]} == {("leak", "leak")}
+    (finding, *_) = [item for item in told["findings"] if item["rule"] == "wrong-rewrite"]
+    assert f"{here / 'wrong.py'}:" in finding["message"]
+    assert (finding["severity"], "leak" in finding["message"]) == ("error", True)
+    assert {item["verdict"] for item in told["proofs"]} == {"proven"}
+    with load(here / "out" / "model.onnx") as model:
+        ops = [node.op for node in model.graph]
+    assert "LeakyRelu" not in ops
+    assert ops.count("Relu") == 4
+    assert "BatchNormalization" not in ops  # what was right is still done
+
+
+def test_an_approximate_pass_is_measured_and_has_to_be_accepted(capsys: pytest.CaptureFixture[str], here: Path) -> None:
+    (here / "wrong.py").write_text(WRONG.replace('"exact"', '"approximate"'), encoding="utf-8")
+    words = ["optimize", PLAIN, "--passes", "wrong.py", "-o", "out", "--force", "--format", "json"]
+    code, out, _ = run(capsys, *words)
+    told = json.loads(out)
+    (drift,) = told["drifts"]
+    assert (code, told["drift"], told["taken_back"]) == (1, "unaccepted", [])
+    assert (drift["pass_name"], drift["effect"], drift["reason"]) == ("leak", "approximate", "")
+    assert drift["outputs"][0]["error"] > 0
+    code, out, _ = run(capsys, *words, "--accept-drift", "leak")
+    assert (code, json.loads(out)["drift"]) == (0, "accepted")
+
+
 # --- optimize --------------------------------------------------------------------------------------------------------
 
 
