@@ -124,10 +124,12 @@ def calibration_size_unset(subject: Subject) -> Iterator[Found]:
         message = f"no model script says calibset_size, so that {fact.value} samples are used{have}"
         size = calibration.count if calibration is not None else "N"
         yield Found(message, advice=f"model_optimization_config(calibration, calibset_size={size})")
-    elif calibration is not None and said.value > calibration.count:
+    elif calibration is None or said.value is None:
+        return
+    elif said.value > calibration.count:
         message = f"calibset_size must be at most the number of samples, {calibration.count}; found {said.value}"
         yield Found(message, origin=said.place, advice="give more samples, or say the number there is")
-    elif calibration is not None and said.value < min(calibration.count, 1024):
+    elif said.value < min(calibration.count, 1024):
         message = f"calibset_size uses {said.value} of the {calibration.count} samples"
         yield Found(message, severity=Severity.INFO, origin=said.place)
 

@@ -15,12 +15,12 @@ from irkit.linter import Found, Subject, rule
 from irkit.tomlfile import suggest
 
 _DEVICE = re.compile(
-    r"\b(?:run|runs|execute|executed|compile|compiled|do|done|start)\b[^\n]{0,40}\b(?:on|from)\s+(?:the\s+|a\s+|your\s+)?"
-    r"(?:raspberry|rpi|pi\b|pi ?[345]|arm64|aarch64|edge device|device)",
+    r"(?<!to )(?<!can )(?<!that )\b(?:run|execute|compile|start|build)\b(?:\s+(?:this|it|me|these|everything|all|"
+    r"directly|the|script|commands|model|steps))*\s+(?:on|from)\s+(?:the\s+|a\s+|your\s+)?(?:raspberry|rpi|pi\b|arm64|aarch64|jetson)",
     re.IGNORECASE,
 )
 _ARM = re.compile(
-    r"==?\s*[\"']?(?:aarch64|arm64|armv7l)|apt(?:-get)?\s+install[^\n]*\bhailo-all\b|/home/pi/", re.IGNORECASE
+    r"==?\s*[\"']?(?:aarch64|arm64|armv7l)|apt(?:-get)?\s+install[^\n]*\bhailo-all\b|/home[/]pi/", re.IGNORECASE
 )
 _CHECKED = re.compile(r"x86_64|amd64", re.IGNORECASE)
 _HOST = re.compile(r"raspberry|rpi|(?:^|@)pi\b|^pi@|jetson|arm", re.IGNORECASE)
@@ -56,12 +56,17 @@ def unknown_tool_command(subject: Subject) -> Iterator[Found]:
             instead = tools.COMMAND_INSTEAD.get(command, "")
             if not instead and command in tools.RUNTIME_COMMANDS:
                 instead = f"hailortcli {command}, on the device"
-            if call.spoken and not instead:
+            if call.spoken and not (instead and _is_shown(call)):
                 continue  # prose: "hailo tools are needed"
             hint = "" if instead else suggest(command, tools.COMPILER_COMMANDS)
             yield Found(
                 f"the compiler's `hailo` has no command `{command}`{hint}", origin=at(file, call.line), advice=instead
             )
+
+
+def _is_shown(call: ToolCall) -> bool:
+    """Whether a call in a text is one to type, with a file or a flag, and no part of a sentence."""
+    return any(word.startswith("-") or re.search(r"\.[a-z]|\$|/", word) for word in call.arguments)
 
 
 @rule("HAI541", "unknown-tool-flag", Severity.WARNING)

@@ -1,8 +1,8 @@
 """Commands of Hailo's tools in shell text, with their lines. Text is read, nothing is run.
 
 Variables that the text itself sets are filled in; what else the shell would do (functions, conditions, loops) is passed
-over, so that every branch is looked at. Commands that a script only prints, or sends to another machine by ssh, are
-found too and marked so.
+over, so that every branch is looked at. Commands that a script only prints, or that stand in prose, are found too and
+marked so, as are those that it sends to another machine by ssh. Comments are no commands.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from dataclasses import dataclass
 
 TOOLS = ("hailo", "hailortcli", "hailomz")
 
-_ASSIGNMENT = re.compile(r"(?:export\s+|local\s+|readonly\s+)?([A-Za-z_]\w*)=(\"[^\"]*\"|'[^']*'|[^\s;|&]*)")
+_ASSIGNMENT = re.compile(r"(?<!\w)([A-Za-z_]\w*)=(\"[^\"]*\"|'[^']*'|[^\s;|&]*)")
 _VARIABLE = re.compile(r"\$(?:\{([A-Za-z_]\w*)(?::?[-=+?][^{}]*)?\}|([A-Za-z_]\w*))")
+_SUBSTITUTION = re.compile(r"\$\(([^()]*)\)")
 _SPOKEN = re.compile(r"(?<![\w./-])(?:hailo|hailortcli|hailomz)\s+[a-z][\w-]*(?:\s+[^\"'`|;&]*)?")
-_SEPARATORS = frozenset(
-    {";", "&&", "||", "|", "&", "(", ")", "{", "}", "!", "if", "then", "else", "do", "while", "until"}
-)
+_LEADING = frozenset({"if", "then", "else", "elif", "do", "while", "until", "!", "{"})
+"""Words that a command may follow."""
 _LONGEST = 1 << 16
 
 
@@ -30,7 +30,7 @@ class ToolCall:
     Attributes:
         line: where the command starts, from 1.
         tool: `hailo`, `hailortcli` or `hailomz`. words: what follows it.
-        spoken: whether it is only printed, or stands in a comment.
+        spoken: whether it is only printed, or stands in prose.
         remote: the machine it is sent to by ssh, "" for none.
     """
 
@@ -118,15 +118,15 @@ def _filled(text: str, variables: Mapping[str, str]) -> str:
 def _calls_of(line: int, command: str) -> Iterator[ToolCall]:
     if not any(tool in command for tool in TOOLS):
         return
+    for inner in _SUBSTITUTION.findall(command):
+        yield from _calls_of(line, inner)
+    command = _SUBSTITUTION.sub("$_", command)
     words = _words(command)
-    if words is None or command.lstrip().startswith("#"):
+    if words is None:
         yield from _spoken(line, command)
         return
     for simple in _simple_commands(words):
         yield from _simple_calls(line, simple)
-    comment = re.search(r"(?:^|\s)#(.*)", command)
-    if comment and not any(tool in word for word in words for tool in TOOLS):
-        yield from _spoken(line, comment[1])
 
 
 def _words(command: str) -> list[str] | None:
@@ -142,11 +142,11 @@ def _words(command: str) -> list[str] | None:
 def _simple_commands(words: Sequence[str]) -> Iterator[list[str]]:
     current: list[str] = []
     for word in words:
-        if word in _SEPARATORS or set(word) <= set("();|&"):
+        if set(word) <= set("();|&}"):
             if current:
                 yield current
             current = []
-        else:
+        elif current or word not in _LEADING:
             current.append(word)
     if current:
         yield current
@@ -175,14 +175,32 @@ def _call(line: int, words: Sequence[str], *, spoken: bool = False, remote: str 
         if name in TOOLS and index + 1 < len(words):
             rest = list(words[index + 1 :])
             stop = next((number for number, item in enumerate(rest) if item[:1] in ("<", ">")), len(rest))
-            return ToolCall(line, name, tuple(rest[:stop]), spoken, remote)
+            stop -= stop < len(rest) and rest[stop - 1] in ("1", "2")  # the stream that is sent elsewhere
+            return ToolCall(line, name, tuple(rest[:stop]), spoken or not _may_precede(words[:index]), remote)
     return None
 
 
+_RUNNERS = frozenset({
+    "sudo", "time", "nohup", "exec", "env", "command", "nice", "xargs", "docker", "podman", "singularity", "apptainer",
+    "conda", "mamba", "poetry", "uv", "pipenv", "srun", "timeout", "stdbuf", "bash", "sh", "not",
+})  # fmt: skip
+
+
+def _may_precede(words: Sequence[str]) -> bool:
+    """Whether a command may follow these words: settings of variables, or a program that runs it."""
+    rest = [word for word in words if not re.fullmatch(r"[A-Za-z_]\w*=.*", word) and word not in ("$", ">", "%")]
+    return not rest or rest[0].rpartition("/")[2] in _RUNNERS
+
+
+_SSH_WITH_VALUE = frozenset(f"-{letter}" for letter in "BbcDEeFIiJLlmOopQRSWw")
+
+
 def _remote_calls(line: int, words: Sequence[str]) -> Iterator[ToolCall]:
-    host = next((word for word in words if not word.startswith("-")), "")
-    inner = " ".join(words[words.index(host) + 1 :]) if host else ""
-    for call in _calls_of(line, inner):
+    place = 0
+    while place < len(words) and words[place].startswith("-"):
+        place += 2 if words[place] in _SSH_WITH_VALUE else 1
+    host = words[place] if place < len(words) else ""
+    for call in _calls_of(line, " ".join(words[place + 1 :])):
         yield ToolCall(call.line, call.tool, call.words, call.spoken, host)
 
 
