@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 from irkit import Finding, Model, Severity, lint, parse_model
@@ -119,6 +119,7 @@ class Score:
         return ", ".join(sorted({finding.code for finding in self.at_node}))
 
 
+@cache
 def score(form: Form, target: str = "hailo8") -> Score:
     """Lint a refused form and judge what is said of it."""
     found = [finding for finding in lint(form.model(), target).findings if _OF_ACCEPTANCE.match(finding.code)]
@@ -149,6 +150,7 @@ class Alarm:
     warnings: tuple[Finding, ...]
 
 
+@cache
 def alarm(form: Form, target: str = "hailo8") -> Alarm:
     """Lint an accepted form."""
     found = [finding for finding in lint(form.model(), target).findings if _OF_ACCEPTANCE.match(finding.code)]

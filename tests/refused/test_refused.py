@@ -1,0 +1,94 @@
+"""The refused and accepted forms are sound models, and the lint knows them well enough."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+
+import pytest
+
+from irkit.verifier import verify
+from tests.refused.scoring import SIDES, Form, Score, accepted, alarm, of, refused, score, share
+
+ROOT = Path(__file__).parents[2]
+FORMS = refused()
+FIELDS = {"source", "line", "dfc", "chip", "stage", "evidence", "message", "node"}
+ENOUGH = 0.85
+
+WARNED = {
+    "conv-without-kernel-shape",
+    "conv1d",
+    "flatten-of-chosen-scores",
+    "keras-attention-head-split",
+    "unfold-transpose",
+    "vocabulary-matmul",
+    "yolo-dfl",
+}
+"""Forms of high evidence at which lint only warns: what is like them was taken elsewhere, or the reason is another."""
+
+
+@pytest.fixture(scope="module")
+def scores() -> list[Score]:
+    return [score(form) for form in FORMS]
+
+
+@pytest.mark.parametrize("form", [*FORMS, *accepted()], ids=lambda form: f"{form.side}/{form.name}")
+def test_a_form_is_a_sound_model(form: Form) -> None:
+    verify(form.model())
+
+
+@pytest.mark.parametrize("form", FORMS, ids=lambda form: form.name)
+def test_a_refused_form_says_where_it_is_from_and_what_to_flag(form: Form) -> None:
+    header, model = form.header, form.model()
+    assert set(header) >= FIELDS
+    assert all(header[field].strip() for field in FIELDS)
+    assert header["line"] in ("3.x", "5.x")
+    assert header["evidence"] in ("high", "medium", "low")
+    assert set(re.split(", ", header["stage"])) <= {"parser", "optimizer", "compiler", "silent"}
+    names = {node.name for node in model.walk()}
+    inputs = {f"input {value.name}" for value in model.graph.inputs}
+    assert set(form.nodes) <= names | inputs
+    assert form.also <= names
+
+
+def test_there_are_enough_of_them() -> None:
+    assert len(FORMS) >= 40
+    assert len({form.name for form in FORMS}) == len(FORMS)
+    assert {form.side for form in FORMS} <= set(SIDES)
+
+
+@pytest.mark.parametrize("line", ["3.x", "5.x"])
+@pytest.mark.parametrize("side", SIDES)
+def test_most_are_flagged_at_the_right_node(scores: list[Score], side: str, line: str) -> None:
+    found = list(of(scores, side=side, line=line))
+    assert share(found) >= ENOUGH, [item.form.name for item in found if not item.right]
+
+
+def test_none_is_called_supported(scores: list[Score]) -> None:
+    assert [item.form.name for item in scores if item.outcome == "missed"] == []
+
+
+def test_no_other_node_gets_an_error(scores: list[Score]) -> None:
+    assert {item.form.name: item.elsewhere for item in scores if item.elsewhere} == {}
+
+
+def test_high_evidence_makes_an_error(scores: list[Score]) -> None:
+    warned = {item.form.name for item in scores if item.right and not item.level_is_right}
+    assert warned <= WARNED
+
+
+@pytest.mark.parametrize("form", accepted(), ids=lambda form: form.name)
+def test_what_is_taken_gets_no_error(form: Form) -> None:
+    assert alarm(form).errors == ()
+
+
+def test_the_page_is_up_to_date() -> None:
+    """Where it is not: python scripts/lint_accuracy.py."""
+    script = ROOT / "scripts" / "lint_accuracy.py"
+    spec = importlib.util.spec_from_file_location("lint_accuracy", script)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert module.PAGE.read_text(encoding="utf-8") == module.page()
