@@ -32,6 +32,7 @@ from irkit.version import __version__
 
 if TYPE_CHECKING:
     from irkit.hailo.equipment import Equipment
+    from irkit.model import Model
     from irkit.pipeline import Progress
 
 MODEL, REPORT, PAGE, MANIFEST = "model.onnx", "report.json", "report.md", "manifest.json"
@@ -96,11 +97,21 @@ def write_bundle(
     check_folder(place, result.source, force=force)
     with staged(place) as stage:
         save(result.model, stage / MODEL)
+        for name, part in _host_parts(result):
+            save(part, stage / name)
         _equip(result, stage, place, equipment, progress)
         _write_text(stage / REPORT, _dump(optimize_json(result)))
         _write_text(stage / PAGE, report_markdown(result, target or str(result.target)))
         _write_text(stage / MANIFEST, _dump(_manifest(result, stage)))
     return place
+
+
+def _host_parts(result: OptimizeResult) -> Iterator[tuple[str, Model]]:
+    """What the host runs before and after the chip."""
+    if result.parts is not None:
+        for name, part in (("pre.onnx", result.parts.pre), ("host.onnx", result.parts.host)):
+            if part is not None:
+                yield name, part
 
 
 def _equip(
@@ -119,7 +130,7 @@ def _equip(
         result.gaps.append(f"files for compiler and chip, which need static shapes: {error}")
         return
     name = result.source.stem if result.source is not None else place.name
-    equip(result.model, result.target, stage, name, given, progress)
+    equip(result.model, result.target, stage, name, given, parts=result.parts, progress=progress)
 
 
 @contextlib.contextmanager

@@ -20,6 +20,7 @@ from irkit.pass_base import Context, Effect, Pass
 from irkit.target import Target, load_target
 
 if TYPE_CHECKING:  # what a lint does not need is imported where it is used
+    from irkit.cutting import Parts
     from irkit.drift import Drift
     from irkit.hailo.calibration import CalibrationSet
     from irkit.hailo.dfc_events import DfcLog
@@ -29,6 +30,9 @@ if TYPE_CHECKING:  # what a lint does not need is imported where it is used
     from irkit.tracing import Step
 
 ModelOrPath: TypeAlias = "Model | str | os.PathLike[str]"
+
+BEFORE_A_CUT = ("name-nodes", "inline-functions", "static-shapes", "fold-constants")
+"""What a model goes through before it is cut: names and shapes."""
 
 FIRST_PASS = "name-nodes"
 """Runs before the target's passes, so that everything that follows can speak of nodes by name."""
@@ -50,6 +54,7 @@ class OptimizeResult:
         context: what the passes ran in.
         trace: every rewrite, where it was asked for.
         gaps: parts of the bundle that could not be written, with the reason.
+        parts: what is before and after `model`, where the whole was cut.
     """
 
     model: Model
@@ -61,6 +66,7 @@ class OptimizeResult:
     context: Context = field(default_factory=Context, repr=False)
     trace: Sequence[Step] | None = field(default=None, repr=False)
     gaps: list[str] = field(default_factory=list, repr=False)
+    parts: Parts | None = field(default=None, repr=False)
 
     @property
     def refusals(self) -> Mapping[str, Sequence[str]]:
@@ -144,6 +150,8 @@ def optimize(
     options: Sequence[str | Pass] = (),
     passes: Sequence[str | os.PathLike[str]] = (),
     rules: Sequence[str | os.PathLike[str]] = (),
+    cut: Sequence[str] = (),
+    start: Sequence[str] = (),
     verify: Verify = "ends",
     accept_drift: Collection[str] = (),
     trace: bool = False,
@@ -163,6 +171,8 @@ def optimize(
         options: passes of the target's with other options, as in `"align-channels{multiple=16}"`.
         passes: files or folders of your own passes; they run before `lower-opset`.
         rules: files of facts of your own, laid over those of a target that is given by name.
+        cut: nodes that the chip's part ends with; what comes after them is left to the host.
+        start: nodes that it begins with.
         verify: prove `each` pass, each run of exact passes (`ends`), or nothing (`none`).
         accept_drift: names of passes whose drift is accepted.
         trace: keep every rewrite, with its nodes and values, in the result and in report.json.
@@ -181,6 +191,11 @@ def optimize(
         library.add(path)
     with _kept_open(model) as (opened, source):
         _check_outputs(opened)
+        parts = None
+        if cut or start:
+            before = plan_passes(chip, library, bind=bind, shapes=shapes, only=BEFORE_A_CUT)
+            parts = _cut(opened, before, chip, cut, start, verify)
+            opened, bind, shapes = parts.device, None, None
         plan = plan_passes(chip, library, exact=exact, bind=bind, shapes=shapes, only=only, skip=skip, options=options)
         _check_accepted(accept_drift, plan, library)
         context = Context(target=chip)
@@ -199,9 +214,23 @@ def optimize(
             "verify": verify,
             "accept_drift": sorted(accept_drift),
         }
+        if parts is not None:
+            asked.update(cut=list(parts.ends), start=list(parts.starts))
         return OptimizeResult(
-            opened, chip, source, asked, run, report, context, _traced(opened, run) if trace else None
+            opened, chip, source, asked, run, report, context, _traced(opened, run) if trace else None, parts=parts
         )
+
+
+def _cut(
+    whole: Model, before: Sequence[Pass], chip: Target, ends: Sequence[str], starts: Sequence[str], verify: Verify
+) -> Parts:
+    """Prepare a model, so that names and shapes are known, and cut it."""
+    from irkit.cutting import cut_model, cut_values
+    from irkit.pipeline import run_pipeline
+
+    at = cut_values(whole, ends, starts)
+    run_pipeline(whole, before, Context(target=chip, protected=at), verify=verify)
+    return cut_model(whole, at, ends, starts)
 
 
 def plan_passes(

@@ -16,6 +16,7 @@ from irkit.version import __version__
 
 if TYPE_CHECKING:  # a lint shows none of these
     from irkit.compiler import OptimizeResult
+    from irkit.cutting import Parts
     from irkit.drift import Drift
     from irkit.pipeline import PassRun, PipelineResult
     from irkit.proof import Proof
@@ -32,7 +33,7 @@ _NOTES_SHOWN = 4
 def optimize_text(result: OptimizeResult, target: str, style: Style = PLAIN) -> str:
     """What the passes did, the proof, the drift, what remains, and the verdict."""
     title = f"{style.paint(result.report.model, 'bold')} for {target}"
-    facts = [*_proof_facts(result.run), *map(_drift_fact, result.run.drifts)]
+    facts = [*_cut_facts(result), *_proof_facts(result.run), *map(_drift_fact, result.run.drifts)]
     facts += [("not checked", text) for text in not_checked(result)]
     sections = [title, _passes_text(result.run.passes, style)]
     if facts:
@@ -91,6 +92,24 @@ def what_it_did(run: PassRun) -> list[str]:
 def rewrites_text(run: PassRun) -> str:
     """`3 x into-layer-before, 1 x dead data`."""
     return ", ".join(f"{count} x {rule}" for rule, count in run.rewrites.items())
+
+
+def _cut_facts(result: OptimizeResult) -> Iterator[tuple[str, str]]:
+    if result.parts is not None:
+        yield "cut", cut_text(result.parts)
+
+
+def cut_text(parts: Parts) -> str:
+    """Where a model was cut, and what shows that nothing was lost."""
+    named = (("pre.onnx", parts.pre), ("host.onnx", parts.host))
+    sizes = [f"{name} ({plural(len(part.graph), 'node')})" for name, part in named if part is not None]
+    where = ", ".join([*(f"before {name}" for name in parts.starts), *(f"after {name}" for name in parts.ends)])
+    proof = parts.proof
+    shown = f"not verified: {proof.reason}"
+    if not proof.reason:
+        shown = f"equal to the whole in a row, on {plural(proof.inputs, 'seeded input')}"
+        shown += f"; largest difference {share(proof.worst)}"
+    return f"{where}: {' and '.join(sizes) or 'nothing'} for the host; {shown}"
 
 
 def _proof_facts(run: PipelineResult) -> Iterator[tuple[str, str]]:
@@ -193,6 +212,7 @@ def optimize_json(result: OptimizeResult) -> dict[str, Any]:
             {"pass": item.pass_name, "rule": item.rule, "node": item.root, "fault": _fault_json(item.fault)}
             for item in run.taken_back
         ],
+        "cut": None if result.parts is None else cut_text(result.parts),
         "drift": result.drift,
         "drifts": [_drift_json(drift) for drift in run.drifts],
         "not_checked": not_checked(result),
@@ -235,7 +255,8 @@ def report_markdown(result: OptimizeResult, target: str) -> str:
     run = result.run
     parts = [f"# {result.report.model} for {target}", f"**{optimize_verdict(result)}**"]
     parts.append("## What the passes did\n\n" + _passes_markdown(run.passes))
-    proofs = [f"- {text if name == 'proof' else f'{name}: {text}'}" for name, text in _proof_facts(run)]
+    facts = [*_cut_facts(result), *_proof_facts(run)]
+    proofs = [f"- {text if name == 'proof' else f'{name}: {text}'}" for name, text in facts]
     parts.append("## Proof\n\n" + ("\n".join(proofs) or "Nothing was changed that would need one."))
     if run.drifts:
         parts.append("## Drift\n\n" + "\n".join(f"- {drift_text(drift)}" for drift in run.drifts))

@@ -189,6 +189,8 @@ def _fitted(sample: Array, item: CalibrationInput, port: Port, how: Preprocessin
 
 def _laid_out(sample: Array, port: Port, how: Preprocessing) -> Array:
     """One sample as (height, width, channels). Channels-first data is taken only where the user says it is."""
+    import numpy as np
+
     wanted = port.device_shape
     assert wanted is not None
     onnx = port.shape[1:]
@@ -197,7 +199,7 @@ def _laid_out(sample: Array, port: Port, how: Preprocessing) -> Array:
             raise OptionError(
                 f"--layout nchw: samples for `{port.name}` must be {_text(onnx)}; found {_text(sample.shape)}"
             )
-        return port.to_device(sample[None])[0]
+        return np.asarray(port.to_device(sample[None])[0])
     if sample.shape == wanted:
         return sample
     if sample.shape == onnx and port.layout != "NCHW":

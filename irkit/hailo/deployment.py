@@ -53,6 +53,7 @@ class Deployment:
         name: of the network. hw_arch: of the chip, as the compiler calls it.
         inputs, outputs: of the device part, in order.
         end_nodes, start_nodes: where the compiler is to cut; start nodes only for a cut at the start.
+        results: outputs of the whole, in order; those of the device part where nothing was cut off.
         calibration: what was written; None where no data was given.
         preprocessing: what is done to a sample before the model.
         layer_commands: commands on layers.
@@ -64,9 +65,10 @@ class Deployment:
     inputs: Sequence[Port]
     outputs: Sequence[Port]
     end_nodes: Sequence[str]
+    results: Sequence[str]
     start_nodes: Sequence[str] = ()
     calibration: WrittenCalibration | None = None
-    preprocessing: Preprocessing = Preprocessing()
+    preprocessing: Preprocessing = field(default_factory=Preprocessing)
     layer_commands: Sequence[LayerCommand] = ()
     compression: int = 0
     nms: str = ""
@@ -154,6 +156,7 @@ def io_map_json(plan: Deployment) -> dict[str, Any]:
         "state": "planned",
         "inputs": [port.to_json() for port in plan.inputs],
         "outputs": [port.to_json() for port in plan.outputs],
+        "results": list(plan.results),
     }
 
 

@@ -20,6 +20,8 @@ from irkit.target import Target
 if TYPE_CHECKING:
     import numpy as np
 
+    from irkit.cutting import Parts
+
     Array = np.ndarray[Any, np.dtype[Any]]
 
 GOLDEN = "golden"
@@ -53,6 +55,8 @@ def equip(
     folder: Path,
     name: str,
     equipment: Equipment,
+    *,
+    parts: Parts | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Deployment:
     """Write everything but model and reports into a folder.
@@ -63,6 +67,7 @@ def equip(
         folder: an existing folder.
         name: the file that the network is named after, without its suffix.
         equipment: what the user gave.
+        parts: what is before and after the model, where it was cut out of a whole.
         progress: is told of every block of the calibration set.
 
     Raises `ModelError` where shapes are not static, `OptionError` or `CalibrationError` where data do not fit.
@@ -75,6 +80,7 @@ def equip(
         inputs=inputs,
         outputs=outputs,
         end_nodes=list(dict.fromkeys(port.node for port in outputs)),
+        results=parts.results if parts is not None else [port.name for port in outputs],
         calibration=written,
         preprocessing=equipment.preprocessing,
         layer_commands=list(_precisions(model, equipment.precisions)),

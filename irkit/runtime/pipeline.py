@@ -47,11 +47,7 @@ class Pipeline:
         self.is_raw = self._bundle.preprocess["domain"]["hef"] == "raw"
         self.device = self._backend.name
         self.inputs = tuple(self._pre.inputs if self._pre is not None else self._entries)
-        self.outputs = (
-            self._host.outputs
-            if self._host is not None
-            else tuple(entry["name"] for entry in self._bundle.io_map["outputs"])
-        )
+        self.outputs = tuple(self._bundle.io_map["results"])
 
     @property
     def is_device(self) -> bool:
@@ -76,11 +72,9 @@ class Pipeline:
             values.update(self._pre.run(values))
         device = {name: self._domain(values[name]) for name in self._entries}
         values.update(self._backend.run(device))
-        return (
-            self._host.run({name: values[name] for name in self._host.inputs})
-            if self._host is not None
-            else {name: values[name] for name in self.outputs}
-        )
+        if self._host is not None:
+            values.update(self._host.run({name: values[name] for name in self._host.inputs}))
+        return {name: values[name] for name in self.outputs}
 
     def _domain(self, array: Array) -> Array:
         """A raw image as what runs it takes it: the chip raw, ONNX Runtime normalized and channels first."""
