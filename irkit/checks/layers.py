@@ -69,7 +69,7 @@ def _kernel_size(subject: Subject, node: Node) -> str:
     return f"kernel {'x'.join(map(str, kernel))}" if kernel else ""
 
 
-@rule("HAI118", "missing-kernel-shape", Severity.WARNING)
+@rule("HAI118", "missing-kernel-shape", Severity.ERROR)
 def missing_kernel_shape(subject: Subject) -> Iterator[Found]:
     """A convolution without the attribute `kernel_shape`.
 

@@ -6,12 +6,14 @@ import math
 from collections.abc import Iterator
 
 from irkit import ops
-from irkit.checks.cuts import feeding_layers, producer, sources
-from irkit.checks.reading import is_op, shapes_of, sizes, users
+from irkit.checks.cuts import FEW_WEIGHTS, feeding_layers, producer, sources
+from irkit.checks.reading import behind_idle, is_op, made_by, shapes_of, sizes, users
 from irkit.ir import Node
 from irkit.linter import Subject
 
 _RECURRENT = ("LSTM", "GRU", "RNN")
+_SELECTING = ("TopK", "GatherElements", "GatherND", "NonMaxSuppression")
+_LAYOUT = ("Reshape", "Transpose", "Flatten")
 _THROUGH = ("Add", "Sub", "Mul", "Div", "Where", "Reshape", "Clip", "Max", "Min", "Cast")
 _MOST_STEPS = 8
 """How many nodes back from a softmax a product of attention is looked for."""
@@ -20,12 +22,54 @@ _MOST_STEPS = 8
 def misfits(subject: Subject) -> dict[Node, str]:
     """The members of the patterns of this file."""
     found: dict[Node, str] = dict.fromkeys(_flattened_tails(subject), "flattened-tail")
+    for node in subject.of(*_SELECTING):
+        found.update(dict.fromkeys(_layout_behind(subject, node), "behind-selection"))
+    for integral in subject.of("Conv"):
+        found.update(dict.fromkeys(_box_distribution(subject, integral), "box-distribution"))
+    for concat in subject.of("Concat"):
+        found.update(dict.fromkeys(_unfold(subject, concat), "unfold"))
     for layer in subject.of(*_RECURRENT):
         found.update(dict.fromkeys(_directions(subject, layer), "recurrent-direction"))
     for softmax in subject.of("Softmax"):
         if _is_over_width(subject, softmax):
             found[softmax] = "width-softmax"
     return found
+
+
+def _box_distribution(subject: Subject, integral: Node) -> list[Node]:
+    """What changes the layout around the mean of a distribution over bins, as YOLOv8 spells the sides of its boxes.
+
+    A convolution with one output, and a number for each bin, of the softmax over the bins of a map.
+    """
+    weight = sizes(subject, integral.input(1))
+    if weight is None or weight[0] != 1 or not 1 < math.prod(weight) <= FEW_WEIGHTS:
+        return []
+    before = list(_layout_before(subject, integral))
+    has_softmax = any(is_op(node, "Softmax") for node in before)
+    behind = [user for user in users(subject, integral.output) if is_op(user, *_LAYOUT)]
+    return [node for node in (*before, *behind) if is_op(node, *_LAYOUT)] if has_softmax else []
+
+
+def _layout_before(subject: Subject, node: Node) -> Iterator[Node]:
+    """The softmaxes and layout nodes right before a node."""
+    source = producer(subject, node.input(0))
+    while source is not None and is_op(source, "Softmax", *_LAYOUT):
+        yield source
+        source = producer(subject, source.input(0))
+
+
+def _unfold(subject: Subject, concat: Node) -> list[Node]:
+    """Pieces of one tensor, each with a new axis, joined along it: how Tensor.unfold is exported."""
+    members, sources_of = [], set()
+    for value in concat.inputs:
+        unsqueeze = made_by(subject, value, "Unsqueeze")
+        turned = made_by(subject, unsqueeze.input(0), "Transpose") if unsqueeze is not None else None
+        cut = made_by(subject, (turned or unsqueeze).input(0), "Slice") if unsqueeze is not None else None
+        if unsqueeze is None or cut is None:
+            return []
+        members += [unsqueeze, *([turned] if turned is not None else [])]
+        sources_of.add(behind_idle(subject, cut.input(0)))
+    return members if len(members) > 1 and len(sources_of) == 1 else []
 
 
 def _directions(subject: Subject, layer: Node) -> Iterator[Node]:
@@ -74,7 +118,8 @@ def _flattens_map(subject: Subject, node: Node) -> bool:
 
 
 def _layout_behind(subject: Subject, node: Node) -> Iterator[Node]:
-    pending, seen = list(users(subject, node.output)), set[Node]()
+    """The nodes that change the layout of what is computed of a node's results."""
+    pending, seen = [user for output in node.outputs for user in users(subject, output)], set[Node]()
     while pending:
         user = pending.pop()
         if user in seen:

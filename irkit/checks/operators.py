@@ -148,10 +148,12 @@ def weak_evidence(subject: Subject) -> Iterator[Found]:
 def foreign_operator(subject: Subject) -> Iterator[Found]:
     """An operator outside ONNX's own operator set, of which the target's table says nothing.
 
-    Why: a parser of ONNX knows the operators of ONNX; whether the compiler has one only it can tell.
+    Why: a parser of ONNX knows the operators of ONNX; a custom one was refused as "CUSTOM operation is unsupported" by
+    the compiler's front end for another format.
     Example: `com.microsoft::FusedConv`, written by ONNX Runtime's graph optimizer.
     Fix: export the model without it; the advice names the usual origin of the domain.
     """
     for node, _, found in _found(subject, Status.UNKNOWN):
         if node.domain and node.op_id not in subject.target.operators and node.op_id not in QUANTIZED:
-            yield dataclasses.replace(found, advice=_DOMAINS.get(node.domain, ""))
+            text = f"{node.op_id} is no operator of ONNX, and may be refused"
+            yield Found(text, node, found.severity, advice=_DOMAINS.get(node.domain, ""))
