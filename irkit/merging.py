@@ -235,7 +235,7 @@ class _RegionMerge:
         self.graph = merger.graph
         self.after = merger.after
         pairs = region.nodes
-        self.edited = [(merger.node(old), new) for old, new in pairs if old is not None and new is not None]
+        self.edited = [(merger.node(old), old, new) for old, new in pairs if old is not None and new is not None]
         self.removed = [merger.node(old) for old, new in pairs if old is not None and new is None]
         self.added = sorted(
             (new for old, new in pairs if old is None and new is not None), key=merger.place.__getitem__
@@ -252,8 +252,9 @@ class _RegionMerge:
             self._store(name)
         for node in self.added:
             self._insert(node)
-        for node, new in self.edited:
+        for node, old, new in self.edited:
             self._edit(node, new)
+            _annotate(node, old, new)
         self._rewire(replaced)
         for node in reversed(self.removed):  # as they stood in the graph, readers last
             self.graph.remove(node)
@@ -295,7 +296,7 @@ class _RegionMerge:
         copy = self.copier.node(node)
         if copy.name in self.merger.node_names - {other.name for other in self.removed}:
             copy.name = self.merger.model.fresh_node_name(copy.name)
-        copy.set_origin([*self.removed, *(edited for edited, _ in self.edited)])
+        copy.set_origin([*self.removed, *(edited for edited, *_ in self.edited)])
         self.graph.insert(copy, before=self._anchor(node))
 
     def _anchor(self, node: Node) -> Node | None:
@@ -338,9 +339,17 @@ def _merge_annotations(model: Model, pairs: Sequence[tuple[Node | None, Node | N
         assert old is not None
         assert new is not None
         node = live.get(_key(old))
-        if node is None:
-            continue
-        if new.name != old.name and new.name:
-            node.name = new.name
-        if (old.extra.doc, dict(old.metadata)) != (new.extra.doc, dict(new.metadata)):
-            node.extra = new.extra
+        if node is not None:
+            _annotate(node, old, new)
+
+
+def _annotate(node: Node, old: Node, new: Node) -> None:
+    """Bring over what a node was given as its name, doc string, metadata and overload."""
+    if new.name and new.name != old.name:
+        node.name = new.name
+    if _carried(old) != _carried(new):
+        node.extra = new.extra
+
+
+def _carried(node: Node) -> tuple[str, dict[str, str], str]:
+    return node.extra.doc, dict(node.metadata), node.extra.overload
