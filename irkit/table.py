@@ -202,7 +202,7 @@ class Fact:
     advice: str = ""
 
 
-_RULE_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+RULE_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -215,7 +215,7 @@ class Judgement(Fact):
     rule: str = ""
 
     def __post_init__(self) -> None:
-        if self.rule and not _RULE_NAME.fullmatch(self.rule):
+        if self.rule and not RULE_NAME.fullmatch(self.rule):
             raise ValueError(f"`rule` is the name of a lint rule, such as wide-concat; found `{self.rule}`")
 
 
