@@ -156,6 +156,7 @@ class Reducer:
             helped |= self._chunks("removing nodes", self.model.graph, shrinking.cut)
             for graph in [*self.model.walk_graphs()]:
                 helped |= self._chunks("bypassing nodes", graph, shrinking.bypass)
+                helped |= self._chunks("bypassing nodes", graph, _bypass_second, largest=1)
             helped |= self._branches()
             helped |= self._each("filling inputs", lambda: self.model.graph.inputs, self._fill_input)
             helped |= self._data()
@@ -230,10 +231,12 @@ class Reducer:
             size //= 2
         return helped
 
-    def _chunks(self, what: str, graph: Graph, edit: Callable[[Model, Sequence[Node]], None]) -> bool:
+    def _chunks(
+        self, what: str, graph: Graph, edit: Callable[[Model, Sequence[Node]], None], largest: int | None = None
+    ) -> bool:
         """Try an edit on ever smaller runs of neighbouring nodes, from the end to the start."""
         helped = False
-        size = max(1, len(computing_nodes(graph)) // 2)
+        size = largest or max(1, len(computing_nodes(graph)) // 2)
         while size:
             tried = False
             for chunk in _chunks(computing_nodes(graph), size):
@@ -318,6 +321,11 @@ def _fewer(edit: Callable[[Model, Sequence[Node]], None], model: Model, nodes: S
     edit(model, nodes)
     if sum(1 for _ in model.walk()) >= before:
         raise shrinking.Stuck("nothing is gained")
+
+
+def _bypass_second(model: Model, nodes: Sequence[Node]) -> None:
+    """Keep the second of two operands."""
+    shrinking.bypass(model, nodes, choice=1)
 
 
 def _take(node: Node, branch: Graph, model: Model) -> None:

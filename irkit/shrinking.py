@@ -103,10 +103,11 @@ def tidy(model: Model) -> None:
             model.graph.remove_initializer(value)
 
 
-def bypass(model: Model, nodes: Sequence[Node]) -> None:
+def bypass(model: Model, nodes: Sequence[Node], choice: int = 0) -> None:
     """Let what reads the nodes read values that go into them, of the same type. They are neighbours in one graph.
 
-    Where that is an output of a nested graph, a copy takes its name, so there may be no fewer nodes than before.
+    `choice` tells which, where several could be read. In the place of an output of a nested graph stands a copy, so
+    there may be no fewer nodes than before.
     """
     inside = set(nodes)
     graph = nodes[0].graph
@@ -117,10 +118,10 @@ def bypass(model: Model, nodes: Sequence[Node]) -> None:
     for node in nodes:
         for value in node.outputs:
             if value.is_graph_output or any(user not in inside for user in value.users):
-                twin = next((item for item in entering if _is_twin(item, value)), None)
-                if twin is None:
+                twins = [item for item in entering if _is_twin(item, value)]
+                if len(twins) <= choice:
                     raise Stuck(f"nothing of the type of {value.name!r} goes in")
-                graph.replace_value(value, twin)
+                graph.replace_value(value, twins[choice])
     tidy(model)
 
 

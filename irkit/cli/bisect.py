@@ -38,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Search, write, tell."""
     path = arguments.checked_model(options.model)
+    reduce.check_pipeline(options.pipeline)
     folder = options.output or Path(f"{path.stem}-culprit")
     from irkit import bisection
     from irkit.onnx.reader import load

@@ -59,6 +59,7 @@ def run(options: argparse.Namespace) -> int:
     path = arguments.checked_model(options.model)
     if (options.check is None) == (options.pipeline is None):
         raise OptionError("give --check CMD or --pipeline PASS,..., one of them: it says what a failure is")
+    check_pipeline(options.pipeline)
     output = options.output or Path(f"{path.stem}-small.onnx")
     _check_output(output, path, options.force)
     from irkit.onnx.reader import load
@@ -70,6 +71,12 @@ def run(options: argparse.Namespace) -> int:
         save(model, output)
     _tell(found, output, options.format)
     return INTERRUPTED if found.stopped == "interrupted" else 0
+
+
+def check_pipeline(pipeline: str | None) -> None:
+    """Raises `OptionError` where a pipeline is given that names no pass."""
+    if pipeline is not None and not arguments.names_of([pipeline]):
+        raise OptionError("--pipeline names no pass; see irkit passes")
 
 
 def _reduced(options: argparse.Namespace, model: Any, bounds: dict[str, Any]) -> Reduction:

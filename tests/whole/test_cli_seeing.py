@@ -229,6 +229,7 @@ def test_reduce_for_a_pipeline(capsys: pytest.CaptureFixture[str], here: Path) -
         (["--check", "false", "-o", "no/such/folder.onnx"], "there is no folder"),
         (["--check", "false", "--max-runs", "0"], "numbers above 0"),
         (["--check", "false", "--fail-text", "("], "no regular expression"),
+        (["--pipeline", ""], "--pipeline names no pass"),
         (["--pipeline", "no-such-pass"], "there is no pass `no-such-pass`"),
     ],
 )
