@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, np.dtype[Any]]
 
-_SAMPLE = 1 << 18
+_SAMPLE = 1 << 15
 """Elements that moments are taken from, spread over the weight."""
 
 
@@ -66,7 +66,7 @@ class LayerWeights:
 
     @functools.cached_property
     def sample(self) -> Array:
-        """Up to some hundred thousand elements, spread over the weight, as float64."""
+        """Some ten thousand elements, spread over the weight, as float64."""
         import numpy as np
 
         flat = self.tensor.numpy().reshape(-1)

@@ -83,7 +83,8 @@ def _is_drawn_normal(item: LayerWeights) -> bool:
     if not any(abs(deviation / math.sqrt(variance) - 1) < 4 / math.sqrt(2 * count) for variance in known):
         return False
     scaled = (sample - sample.mean()) / deviation
-    skew, kurtosis = float((scaled**3).mean()), float((scaled**4).mean()) - 3
+    squares = scaled * scaled
+    skew, kurtosis = float((squares * scaled).mean()), float((squares * squares).mean()) - 3
     centred = abs(float(sample.mean())) < 5 * deviation / math.sqrt(count)
     return centred and abs(skew) < 5 * math.sqrt(6 / count) and abs(kurtosis) < 5 * math.sqrt(24 / count)
 
@@ -101,30 +102,29 @@ def untrained_weights(subject: Subject) -> Iterator[Found]:
     Fix: load the checkpoint with strict=True before exporting, and compare outputs with those of the trained network.
     """
     layers = [item for item in subject.once(layer_weights) if item.tensor.size >= _LEAST_ELEMENTS]
-    starts = subject.once(_untouched_layers)
+    starts, fresh = subject.once(_untouched_layers), _fresh_norms(subject)
     sure = [start.weights for start in starts if start.bounded and start.weights.tensor.size >= _SURE_ELEMENTS]
     elements = sum(start.weights.tensor.size for start in starts)
+    drawn = "drawn as an initializer draws them"
     if layers and len(starts) >= _SHARE * len(layers) and elements >= _SURE_ELEMENTS:
-        message = (
-            f"the weights look untrained: {len(starts)} of {len(layers)} layers are drawn as an initializer draws them"
-        )
+        also = f"; {len(fresh)} batch norms never saw data" if fresh else ""
+        message = f"the weights look untrained: {len(starts)} of {len(layers)} layers are {drawn}{also}"
         yield Found(message, advice="load the checkpoint before exporting, with strict=True")
     elif sure:
         names = ", ".join(f"`{item.name}`" for item in sure[:_SHOWN])
         more = f" and {len(sure) - _SHOWN} more" if len(sure) > _SHOWN else ""
-        message = (
-            f"{len(sure)} of {len(layers)} layers look untrained, drawn as an initializer draws them: {names}{more}"
-        )
-        yield Found(
-            message, sure[0].node, advice="see which keys of the checkpoint were missing: load it with strict=True"
-        )
-    norms = [node for node in subject.of("BatchNormalization") if node.outputs]
-    fresh = [node for node in norms if _is_fresh(node, subject.model.opset)]
-    if fresh and len(fresh) >= _SHARE * len(norms):
-        message = (
-            f"{len(fresh)} of {len(norms)} batch norms have mean 0 and variance 1 in every channel: they never saw data"
-        )
+        message = f"{len(sure)} of {len(layers)} layers look untrained, {drawn}: {names}{more}"
+        yield Found(message, sure[0].node, advice="see which keys were missing: load the checkpoint with strict=True")
+    elif fresh:
+        message = f"{len(fresh)} batch norms have mean 0 and variance 1 in every channel: they never saw data"
         yield Found(message, fresh[0], advice="load the checkpoint with its running statistics before exporting")
+
+
+def _fresh_norms(subject: Subject) -> list[Node]:
+    """The batch norms that never saw data, where that is most of them."""
+    norms = list(subject.of("BatchNormalization"))
+    fresh = [node for node in norms if _is_fresh(node, subject.model.opset)]
+    return fresh if len(fresh) >= _SHARE * len(norms) else []
 
 
 def _is_fresh(node: Node, opset: int) -> bool:
