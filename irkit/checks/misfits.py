@@ -12,7 +12,7 @@ from irkit.ir import Node
 from irkit.linter import Subject
 
 _RECURRENT = ("LSTM", "GRU", "RNN")
-_SELECTING = ("TopK", "GatherElements", "GatherND", "NonMaxSuppression")
+_SELECTING = ("TopK", "GatherElements", "NonMaxSuppression")
 _LAYOUT = ("Reshape", "Transpose", "Flatten")
 _THROUGH = ("Add", "Sub", "Mul", "Div", "Where", "Reshape", "Clip", "Max", "Min", "Cast")
 _MOST_STEPS = 8
@@ -22,8 +22,10 @@ _MOST_STEPS = 8
 def misfits(subject: Subject) -> dict[Node, str]:
     """The members of the patterns of this file."""
     found: dict[Node, str] = dict.fromkeys(_flattened_tails(subject), "flattened-tail")
+    feeding = subject.once(feeding_layers)
     for node in subject.of(*_SELECTING):
-        found.update(dict.fromkeys(_layout_behind(subject, node), "behind-selection"))
+        if node not in feeding:
+            found.update(dict.fromkeys(_layout_behind(subject, node), "behind-selection"))
     for integral in subject.of("Conv"):
         found.update(dict.fromkeys(_box_distribution(subject, integral), "box-distribution"))
     for concat in subject.of("Concat"):

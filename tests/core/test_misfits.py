@@ -122,3 +122,9 @@ def test_what_changes_the_layout_of_what_was_selected() -> None:
     body = body.replace("%y, %i", "%best, %i") + "%y = Reshape(%best, %rows) @rows\n"
     found = members(body, "%rows: int64[3] = [1, 2, 1]\n")
     assert of("behind-selection", found) == {"rows"}
+
+
+def test_a_selection_with_layers_behind_it_is_no_tail() -> None:
+    weights = "%rows: int64[4] = [1, 2, 1, 1]\n%v: float32[64,2,1,1] = random(seed=4)\n"
+    body = CONV + "%f = Flatten(%c) @before\n%best, %i = TopK(%f, %two) @best\n%r = Reshape(%best, %rows) @rows\n"
+    assert of("behind-selection", members(body + "%y = Conv(%r, %v) {kernel_shape=[1,1]} @next\n", weights)) == set()
