@@ -97,7 +97,7 @@ def write_bundle(
     check_folder(place, result.source, force=force)
     with staged(place) as stage:
         save(result.model, stage / MODEL)
-        for name, part in _host_parts(result):
+        for name, part in _host_parts(result, equipment):
             save(part, stage / name)
         _equip(result, stage, place, equipment, progress)
         _write_text(stage / REPORT, _dump(optimize_json(result)))
@@ -106,11 +106,12 @@ def write_bundle(
     return place
 
 
-def _host_parts(result: OptimizeResult) -> Iterator[tuple[str, Model]]:
-    """What the host runs before and after the chip."""
+def _host_parts(result: OptimizeResult, equipment: Equipment | None) -> Iterator[tuple[str, Model]]:
+    """What the host runs before and after the chip; after it nothing where HailoRT does that."""
     if result.parts is not None:
+        by_runtime = equipment is not None and equipment.nms
         for name, part in (("pre.onnx", result.parts.pre), ("host.onnx", result.parts.host)):
-            if part is not None:
+            if part is not None and not (by_runtime and name == "host.onnx"):
                 yield name, part
 
 

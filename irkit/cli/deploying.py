@@ -28,6 +28,10 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     fit.add_argument("--resize", action="store_true", help="stretch images to the size of the input")
     fit.add_argument("--letterbox", action="store_true", help="resize images, keep their shape, fill with grey")
     group.add_argument("--color", choices=("rgb", "bgr"), default="rgb", help="that the model takes (default: rgb)")
+    post = "who decodes boxes after a cut: host.onnx, or HailoRT by --nms (default: host)"
+    group.add_argument("--postprocess", choices=("host", "hailort"), default="host", help=post)
+    nms = "with --postprocess hailort: `yolov8`, or a file with the settings"
+    group.add_argument("--nms", metavar="ARCH|FILE.json", help=nms)
     precision = "bits of the layer of a node: a8_w8, a16_w16 or a8_w4"
     group.add_argument("--precision", action="append", default=[], metavar="NODE=MODE", help=precision)
     group.add_argument(
@@ -50,6 +54,8 @@ def equipment_of(options: argparse.Namespace) -> Equipment:
     level = 0 if options.compression is None else options.compression
     if not 0 <= level <= 5:
         raise OptionError(f"--compression takes a level from 0 to 5; found {level}")
+    if (options.nms is not None) != (options.postprocess == "hailort"):
+        raise OptionError("--postprocess hailort and --nms go together: --nms yolov8, or --nms FILE.json")
     if options.calib is not None:
         open_calibration(options.calib)
     how = Preprocessing(
@@ -66,6 +72,7 @@ def equipment_of(options: argparse.Namespace) -> Equipment:
         preprocessing=how,
         precisions=precisions_of(options.precision),
         compression=level,
+        nms=options.nms or "",
     )
 
 

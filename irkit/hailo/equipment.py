@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from irkit.hailo.calibration import CalibrationSet, open_calibration
 from irkit.hailo.calibration_writer import ENOUGH, WrittenCalibration, write_calibration, write_random
 from irkit.hailo.deployment import Deployment, LayerCommand, network_name, write_files
 from irkit.hailo.ports import Port, input_ports, output_ports
+from irkit.hailo.postprocess import Postprocess, hailort_postprocess
 from irkit.hailo.preprocessing import Preprocessing
 from irkit.model import Model
 from irkit.target import Target
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, np.dtype[Any]]
 
-GOLDEN = "golden"
+GOLDEN, NMS = "golden", "nms.json"
 GOLDEN_SAMPLES = 4
 _DATE = (1980, 1, 1, 0, 0, 0)
 
@@ -39,6 +41,7 @@ class Equipment:
         preprocessing: what is done to a sample before the model.
         precisions: of layers by ONNX node, such as `a16_w16`.
         compression: the compiler's level of weights in 4 bits, 0 to 5.
+        nms: what HailoRT decodes boxes by, in the place of host.onnx; "" leaves that to host.onnx.
     """
 
     calibration: Path | None = None
@@ -47,6 +50,7 @@ class Equipment:
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
     precisions: Mapping[str, str] = field(default_factory=dict)
     compression: int = 0
+    nms: str = ""
 
 
 def equip(
@@ -74,21 +78,35 @@ def equip(
     """
     inputs, outputs = input_ports(model), output_ports(model)
     written = _calibration(model, inputs, folder, equipment, progress)
+    nms = _postprocess(model, parts, inputs, outputs, equipment.nms, folder)
+    hosted = parts.results if parts is not None and nms is None else [port.name for port in outputs]
     plan = Deployment(
         name=network_name(name),
         hw_arch=target.name,
         inputs=inputs,
         outputs=outputs,
         end_nodes=list(dict.fromkeys(port.node for port in outputs)),
-        results=parts.results if parts is not None else [port.name for port in outputs],
+        results=hosted,
         calibration=written,
         preprocessing=equipment.preprocessing,
-        layer_commands=list(_precisions(model, equipment.precisions)),
+        layer_commands=[*_precisions(model, equipment.precisions), *(nms.commands if nms is not None else ())],
         compression=equipment.compression,
+        nms=NMS if nms is not None else "",
     )
     write_files(plan, folder)
     _write_golden(model, plan, folder)
     return plan
+
+
+def _postprocess(
+    model: Model, parts: Parts | None, inputs: Sequence[Port], outputs: Sequence[Port], wish: str, folder: Path
+) -> Postprocess | None:
+    """Settings of HailoRT's own postprocessing, written to a folder; None where none is asked for."""
+    if not wish:
+        return None
+    found = hailort_postprocess(wish, parts.whole if parts is not None else model, inputs, outputs)
+    (folder / NMS).write_bytes((json.dumps(found.settings, indent=2) + "\n").encode())
+    return found
 
 
 def _calibration(

@@ -148,9 +148,12 @@ def _bound_output(entry: dict[str, Any], streams: tuple[Stream, ...], hef: Hef) 
 
 
 def _check_distinct(outputs: list[dict[str, Any]], hef: Hef) -> None:
+    """Two outputs are not one of the HEF, unless HailoRT makes one of them by NMS."""
     seen: dict[str, str] = {}
     for entry in outputs:
         name = entry["device"]["name"]
+        if entry["device"].get("nms"):
+            continue
         if name in seen:
             raise BundleError(f"{hef.path}: `{entry['name']}` and `{seen[name]}` are one output of the HEF, `{name}`")
         seen[name] = entry["name"]
@@ -166,6 +169,7 @@ def _bound(entry: dict[str, Any], stream: Stream) -> dict[str, Any]:
         "order": stream.order,
         "dtype": stream.dtype,
         "quantization": grid,
+        "nms": None if stream.nms is None else dict(vars(stream.nms)),
     }
     return {**entry, "device": device}
 
