@@ -280,12 +280,16 @@ class PatternOps(TypedPattern):
         """Any number of inputs, captured as a tuple: `op.Concat(a, op.rest(xs))`.
 
         Args:
-            capture: a parameter of the pattern, or None.
+            capture: a parameter of the pattern, or None; what it asks for (`xs.constant()`) holds for each of them.
             each: what each of them must look like; what only this pattern captures becomes a tuple too.
         """
         if capture is not None and not isinstance(capture, Var):
             raise PassError(f"op.rest takes a parameter of the pattern, not {capture!r}")
-        return Rest(capture.name if capture is not None else "", as_pattern(each))
+        pattern = as_pattern(each)
+        if capture is not None and capture.checks:
+            pattern = copy.copy(pattern or Pattern())
+            pattern.checks += capture.checks
+        return Rest(capture.name if capture is not None else "", pattern)
 
     def number(self, value: float, tolerance: float | None = None) -> Pattern:
         """A constant of that value within a relative tolerance."""

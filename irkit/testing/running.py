@@ -104,7 +104,7 @@ def run_pass(item: PassLike, model: Model, target: str | None = None) -> Context
     inference = Inference.of(model)
     inference.update()
     chip = load_target(target) if target else None
-    context = Context(target=chip, pass_name=made.name, update_types=inference.update)
+    context = Context(target=chip, pass_name=made.name, inference=inference, update_types=inference.update)
     made.run(model, context)
     inference.update()
     return context
