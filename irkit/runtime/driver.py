@@ -158,7 +158,7 @@ def _run(
 
 def _log_findings(bundle: BundleFolder, reader: DfcLogReader) -> list[Finding]:
     """What the log says of the model's nodes."""
-    from irkit.compiler import lint
+    from irkit.linting import lint
 
     report = lint(bundle.path / "model.onnx", bundle.hw_arch, dfc_log=reader.log, select=["HAI6"])
     return list(report.findings)
