@@ -19,6 +19,7 @@ from irkit.proof import at_mark
 from irkit.rewriter import RewritePass
 from irkit.text import print_node
 from irkit.tracing import Step, names_of, trace_passes
+from irkit.when import not_for
 from irkit.why import near_misses
 
 _CLOSEST = 3
@@ -134,6 +135,9 @@ def _rewrites(steps: Sequence[Step], index: int, name: str) -> Iterator[Entry]:
 
 def _reasons(model: Model, item: Pass, context: Context, node: Node) -> Iterator[str]:
     """Why the pass left the node as it is: its closest rules, its refusals, what it says itself."""
+    if foreign := not_for(item, context.target):
+        yield foreign
+        return
     quiet = replace(context, findings=[], notes={}, moved={}, pass_name=item.name, update_types=lambda: None)
     called = node.name or node.output.name
     told: set[str] = set()

@@ -12,6 +12,7 @@ from irkit.pass_base import Context
 from irkit.rewrite_rule import Refusal, Rule
 from irkit.rewriter import Rules
 from irkit.splice import blocked
+from irkit.when import not_for
 
 if TYPE_CHECKING:
     from irkit.model import Model
@@ -80,7 +81,7 @@ def _places(rule: Rule, context: Context, node: Node) -> Iterator[NearMiss]:
 
 
 def _kept_from(rule: Rule, match: Match, context: Context) -> str:
-    reason = blocked(match, context.protected)
+    reason = not_for(rule, context.target) or blocked(match, context.protected)
     answer = None if reason else rule.ask("check", match)
     refused = context.refusals.get(match.root.name, [])
     told = next((text for text in refused if text.startswith(f"{rule.label}: ")), "").removeprefix(f"{rule.label}: ")

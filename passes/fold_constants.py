@@ -61,6 +61,18 @@ class FoldConstants(irkit.Pass):
                 context.note(f"{node.name} ({node.op}): {size} bytes stored, since a weight or bias is made of them")
             irkit.replace_by_constants(node, outputs)
 
+    def explain(self, model: irkit.Model, context: irkit.Context, node: irkit.Node) -> str:  # noqa: ARG002
+        read = [node.inputs[slot] for slot in irkit.data_slots(node)]
+        if not read or any(value is None or value.constant is None for value in read):
+            return ""
+        if node.op in _KEPT:
+            return "all it reads is constant, but quantization stays as it is written"
+        if not irkit.can_evaluate(node) or not irkit.is_deterministic(node):
+            return "all it reads is constant, but it is random, or irkit does not know how to compute it"
+        if not irkit.is_exact(node):
+            return "all it reads is constant, but it rounds in its own way, and no operator that runs reads it"
+        return f"all it reads is constant, but the result is larger than that, and than {self.limit} bytes"
+
     def _fits(self, node: irkit.Node, size: int, inputs: list[irkit.Tensor | None], plan: _Plan) -> bool:
         if node.op == "Constant" or size <= max(self.limit, sum(map(_stored_bytes, filter(None, inputs)))):
             return True

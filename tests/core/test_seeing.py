@@ -161,6 +161,42 @@ def test_the_gelu_pass_tells_how_far_a_region_is_from_gelu() -> None:
     assert "differs from gelu of one input by up to 0.1" in entry.text
 
 
+def test_folding_tells_why_a_node_of_constants_stays() -> None:
+    text = irkit.parse_model(
+        "opset 17\ngraph(%x: float32[4]) -> (%y: float32[4]) {\n%q: int8[4] = [1, 2, 3, 4]\n%s: float32[] = 0.5\n"
+        "%d: float32[4] = DequantizeLinear(%q, %s) @dequantize\n%y = Mul(%x, %d) @mul\n}"
+    )
+    result = irkit.optimize(text, only="fold-constants", verify="none")
+    (entry,) = result.why("dequantize").entries
+    assert entry.text == "all it reads is constant, but quantization stays as it is written"
+    assert result.why("mul").entries == ()
+
+
+class OnlyThere(ExpLog):
+    when = "hailo15h"
+
+
+@irkit.define_pass("elsewhere", effect="exact")
+class Elsewhere(irkit.RewritePass):
+    """A pass with a rule for another chip."""
+
+    rules = (OnlyThere,)
+
+
+@irkit.define_pass("all-elsewhere", effect="exact", when="hailo15h")
+class AllElsewhere(ExpLogPass):
+    """A pass for another chip."""
+
+
+def test_rules_and_passes_for_other_targets_say_so() -> None:
+    text = model("%a = Log(%x) @log %y = Exp(%a) @exp")
+    result = irkit.optimize(text, "hailo8", only=[Elsewhere(), AllElsewhere()], verify="none")
+    assert [(entry.pass_name, entry.text) for entry in result.why("log").entries] == [
+        ("elsewhere", "rule only-there at exp: it is for hailo15h, not for hailo8"),
+        ("all-elsewhere", "it is for hailo15h, not for hailo8"),
+    ]
+
+
 def test_dumps_are_the_model_after_each_pass(tmp_path: Path) -> None:
     text = between()
     result, _ = ran(text)
