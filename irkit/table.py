@@ -309,6 +309,7 @@ class Facts:
         channel_multiple: channel counts are wished to be a multiple of this.
         single_context_parameters: no network with more weights than this is known to run without reloading weights.
         layer_outputs: no layer with more output features is known to be compiled.
+        layer_outputs_refused: a layer with as many output features, or more, is known to be too big.
         concat_inputs: no Concat of more tensors is known to be compiled.
         pool_area: over more pixels than this, official scripts split a global average.
         activation_size: no tensor of more elements is known in a network that is compiled.
@@ -330,6 +331,7 @@ class Facts:
     channel_multiple: NumberFact | None = None
     single_context_parameters: NumberFact | None = None
     layer_outputs: NumberFact | None = None
+    layer_outputs_refused: NumberFact | None = None
     concat_inputs: NumberFact | None = None
     pool_area: NumberFact | None = None
     activation_size: NumberFact | None = None

@@ -11,7 +11,7 @@ from irkit.checks.cuts import is_layer, producer
 from irkit.checks.telling import grounds
 from irkit.diagnostics import Severity
 from irkit.ir import Node, Value
-from irkit.linter import Found, Subject, rule
+from irkit.linter import Found, Subject, rule, severity_of
 from irkit.table import Fact
 from irkit.types import format_shape
 
@@ -21,7 +21,7 @@ _GATE_STEPS = 12
 """Nodes between the gate and the average of a squeeze-and-excite block, at most."""
 
 
-@rule("HAI403", "wide-layer", Severity.WARNING, facts=("layer_outputs",))
+@rule("HAI403", "wide-layer", Severity.ERROR, facts=("layer_outputs", "layer_outputs_refused"))
 def wide_layer(subject: Subject) -> Iterator[Found]:
     """A layer with more outputs than any that is known to be compiled.
 
@@ -29,18 +29,26 @@ def wide_layer(subject: Subject) -> Iterator[Found]:
     Example: `torch.nn.Linear(384, 51865)` at the end of a speech decoder.
     Fix: split the layer into several of fewer outputs, and join what they make on the host.
     """
-    fact = subject.target.facts.layer_outputs
-    if fact is None:
-        return
+    known, refused = subject.target.facts.layer_outputs, subject.target.facts.layer_outputs_refused
     for node in subject.of("Conv", "ConvTranspose", "Gemm", "MatMul"):
-        shape = subject.shape(node.output)
-        axis = -1 if node.op == "MatMul" else 1
-        if shape is None or len(shape) < 2 or not is_layer(subject, node):
-            continue
-        width = shape[axis]
-        if isinstance(width, int) and width > fact.value:
-            text = f"{node.op}: output features should be at most {fact.value}; found {width} {_grounds(fact)}"
-            yield Found(text, node, advice=fact.advice)
+        width = _outputs(subject, node)
+        if refused is not None and width >= refused.value:
+            text = (
+                f"{node.op}: a layer of {refused.value} output features is too big; found {width} {_grounds(refused)}"
+            )
+            yield Found(text, node, severity_of(refused.confidence), advice=refused.advice)
+        elif known is not None and width > known.value:
+            text = f"{node.op}: output features should be at most {known.value}; found {width} {_grounds(known)}"
+            yield Found(text, node, Severity.WARNING, advice=known.advice)
+
+
+def _outputs(subject: Subject, node: Node) -> int:
+    """Output features of a layer with weights; 0 where they are not known."""
+    shape = subject.shape(node.output)
+    if shape is None or len(shape) < 2 or not is_layer(subject, node):
+        return 0
+    width = shape[-1 if node.op == "MatMul" else 1]
+    return width if isinstance(width, int) else 0
 
 
 @rule("HAI404", "wide-concat", Severity.INFO, facts=("concat_inputs",))
