@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import keyword
 import sys
-from importlib.resources import files
 from pathlib import Path
 
 from irkit.cli import arguments, console
@@ -64,6 +63,8 @@ def checked_stem(name: str) -> str:
 
 
 def _filled(template: str, name: str, stem: str) -> str:
+    from importlib.resources import files  # slow to import, and no other subcommand asks for it
+
     text = files("irkit.cli").joinpath("skeletons", template).read_text(encoding="utf-8")
     class_name = "".join(part.capitalize() for part in stem.split("_"))
     for mark, word in (("NAME", name), ("STEM", stem), ("CLASS", class_name)):
