@@ -28,7 +28,7 @@ from irkit.outcome import Check, command_check, model_file
 from irkit.pass_base import Context, Pass
 from irkit.pipeline import MOST_ROUNDS
 from irkit.proof import at_mark, fitting_inputs
-from irkit.reduction import MOST_RUNS, Reducer, Reduction
+from irkit.reduction import MOST_RUNS, Reducer, Reduction, Tell
 from irkit.suspect import UNPROVEN, Key, Problem, Suspect, judged, rewrites
 from irkit.target import Target, load_target
 
@@ -38,9 +38,6 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, np.dtype[Any]]
 
 _OURS = frozenset({"before.onnx", "after.onnx", "inputs.npz", "culprit.json"})
-
-Tell = Callable[[str, int, int], None]
-"""Told what is done, how far it is, and of how much."""
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ SIMPLIFIERS = ("inline-functions", "fold-constants", "remove-identity", "merge-d
 MOST_RUNS = 5000
 
 Tell = Callable[[str, int, int], None]
-"""Told after each run of the check: what is tried, how many runs there were, how many nodes are left."""
+"""Told before each run of the check: what is tried, how many runs there were, how many nodes are left."""
 
 T = TypeVar("T")
 
