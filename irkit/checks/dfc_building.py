@@ -1,4 +1,4 @@
-"""HAI610 to HAI623: what the compiler's log says of quantizing the network and placing it on the chip."""
+"""HAI610 to HAI624: what the compiler's log says of quantizing the network and placing it on the chip."""
 
 from __future__ import annotations
 
@@ -255,7 +255,7 @@ def dfc_log_not_understood(subject: Subject) -> Iterator[Found]:
         shown = ", ".join(f"`{name}`" for name in named[:3])
         yield Found(f"none of the {len(named)} nodes that the log names are in this model ({shown}): is it its log?")
     if not log.events and not log.stages:
-        yield Found(f"nothing in the log is known as a message of the compiler; {log.lines} lines were read")
+        yield Found(f"nothing in the log is known as a message of the compiler; lines read: {log.lines}")
 
 
 @rule("HAI623", "dfc-other-target", Severity.WARNING)
@@ -274,3 +274,16 @@ def dfc_other_target(subject: Subject) -> Iterator[Found]:
     major = subject.target.version.partition(".")[0]
     if log.version and log.version.partition(".")[0] != major:
         yield Found(f"the log is of compiler {log.version}; {subject.target.name} is compiled with {major}.x")
+
+
+@rule("HAI624", "dfc-shift", Severity.INFO)
+def dfc_shift(subject: Subject) -> Iterator[Found]:
+    """The compiler took the largest shift there is for a layer, by its log, and that was less than the sums ask for.
+
+    Why: weights and activations of the layer span too wide a range for one scale; networks that work show it too.
+    Fix: where the accuracy suffers, look at these layers first: equalization, or 16 bits for them.
+    """
+    last = {event.layers: event for event in events(subject, EventKind.SHIFT) if event.layers}
+    for (layer, *_), event in last.items():
+        text = f"no shift is large enough for the layer `{layer}`; found delta {float(event.values['delta']):.3g}"
+        yield Found(f"{text} ({where(subject, event)})", node_of_layer(subject, layer), origin=in_log(subject, event))

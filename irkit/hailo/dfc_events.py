@@ -49,6 +49,8 @@ class EventKind(enum.Enum):
     """Into how many contexts the network was split."""
     NOISE = "noise"
     """Signal-to-noise ratio of an output layer."""
+    SHIFT = "shift"
+    """The sums of a layer would need a larger shift than the chip has."""
     ENVIRONMENT = "environment"
     """The installation failed, not the model."""
     OTHER = "other"
