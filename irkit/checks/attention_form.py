@@ -23,35 +23,52 @@ _MERGES = ((0, 2, 1, 3), (0, 3, 1, 2))
 
 @dataclass
 class _Walk:
-    """What is found on the way back from one operand: its nodes, and where heads are split off."""
+    """What is found on the way back from one operand.
+
+    Attributes: `nodes` up to where the heads are split off; `splits_heads`: whether that was found, in tokens or a map
+    that are no repeated or rotated heads; `is_scaled_early`: whether heads of tokens are scaled before they are turned.
+    """
 
     nodes: list[Node] = field(default_factory=list)
     splits_heads: bool = False
+    is_scaled_early: bool = False
 
 
 def attentions(subject: Subject) -> dict[Node, str]:
-    """The nodes of attention blocks, from the splitting of heads to their merging, named `attention`."""
+    """The nodes of attention blocks, from the splitting of heads to their merging.
+
+    They are `attention` as PyTorch spells it; `attention-of-keras`, where heads are scaled before they are turned, is
+    told of the Reshapes and the Softmax.
+    """
     found: dict[Node, str] = {}
     for softmax in subject.of("Softmax"):
-        found.update(dict.fromkeys(_around(subject, softmax), "attention"))
+        members, is_as_keras = _around(subject, softmax)
+        if is_as_keras:
+            refused = (node for node in members if is_op(node, "Reshape", "Softmax"))
+            found.update(dict.fromkeys(refused, "attention-of-keras"))
+        else:
+            found.update(dict.fromkeys(members, "attention"))
     return found
 
 
-def _around(subject: Subject, softmax: Node) -> list[Node]:
-    """The nodes of the attention around a Softmax; none where it is not all there in a form that is known."""
+def _around(subject: Subject, softmax: Node) -> tuple[list[Node], bool]:
+    """The nodes of the attention around a Softmax, and whether it is spelled as Keras does.
+
+    There are none where it is not all there in a form that is known.
+    """
     scores = _product_before(subject, softmax.inputs[0], _MOST_STEPS)
     mixing = _product_behind(subject, softmax)
     if not scores or not mixing:
-        return []
+        return [], False
     query_key, value_product = scores[-1], mixing[-1]
     values = [value for value in value_product.inputs if not _comes_from(subject, value, (*mixing, softmax))]
     walks = [_heads(subject, value) for value in (*query_key.inputs, *values)]
     merging = _merging(subject, value_product)
-    if len(walks) != 3 or not merging or any(walk is None or not walk.splits_heads for walk in walks):
-        return []
-    members = [node for walk in walks if walk is not None for node in walk.nodes]
+    if len(walks) != 3 or not merging or not all(walk.splits_heads for walk in walks):
+        return [], False
+    members = [node for walk in walks for node in walk.nodes]
     members += _beside(subject, members)
-    return [*members, *scores, softmax, *mixing, *merging]
+    return [*members, *scores, softmax, *mixing, *merging], any(walk.is_scaled_early for walk in walks)
 
 
 def _product_before(subject: Subject, value: Value | None, steps: int) -> list[Node]:
@@ -91,11 +108,11 @@ def _comes_from(subject: Subject, value: Value | None, nodes: tuple[Node, ...]) 
     return producer(subject, value) in nodes
 
 
-def _heads(subject: Subject, value: Value | None) -> _Walk | None:
-    """Back from an operand to where its heads are split off; None where something stands between that must not."""
+def _heads(subject: Subject, value: Value | None) -> _Walk:
+    """Back from an operand to where its heads are split off."""
     walk = _Walk()
     node = producer(subject, value)
-    is_scaled = False  # a scale of tokens is known behind the Transpose of the heads, not before it
+    is_scaled = False
     for _ in range(_MOST_STEPS):
         if node is None or not is_op(node, *_LAYOUT, *_SCALES):
             break
@@ -106,12 +123,12 @@ def _heads(subject: Subject, value: Value | None) -> _Walk | None:
         elif node.op == "Transpose":
             is_scaled = False
         elif node.op == "Reshape" and (_splits_tokens(subject, node) or _splits_map(subject, node)):
-            if is_scaled and not _splits_map(subject, node):
-                return None
+            walk.is_scaled_early = is_scaled and not _splits_map(subject, node)
             walk.splits_heads = True
         walk.nodes.append(node)
         node = producer(subject, _operand(subject, node))
-    return None if is_op(node, *_ODD) else walk
+    walk.splits_heads = walk.splits_heads and not is_op(node, *_ODD)
+    return walk
 
 
 def _operand(subject: Subject, node: Node) -> Value | None:
