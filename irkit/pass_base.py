@@ -229,12 +229,13 @@ def define_pass(
             raise OptionError(
                 f"pass {name!r}: a class derives from irkit.Pass and has a method `run(self, model, context)`"
             )
-        if inspect.isgeneratorfunction(function) or inspect.iscoroutinefunction(function):
+        written = inspect.unwrap(function)
+        if inspect.isgeneratorfunction(written) or inspect.iscoroutinefunction(written):
             raise OptionError(f"pass {name!r}: `run` is an ordinary function, without yield and async")
         made = dataclass(frozen=True)(cls)
         made.name, made.effect, made.when = name, Effect(effect), when
         if model_as != "irkit":
-            made.run = _on_view(model_as, function, inspect.unwrap(function))  # type: ignore[method-assign]
+            made.run = _on_view(model_as, function, written)  # type: ignore[method-assign]
         return made
 
     return decorate

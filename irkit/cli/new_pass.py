@@ -1,7 +1,7 @@
 """Write the skeleton of a pass of your own, and its test.
 
-The pass works as it is (it leaves out Neg where Abs follows), and so does its test: change both. A file that is there is
-never written over.
+The pass works as it is (it leaves out Neg where Abs follows), and so does its test: change both. A file that is there
+is never written over.
 """
 
 from __future__ import annotations

@@ -334,6 +334,11 @@ def divide(_: Any) -> Any:
     return 1 // 0
 
 
+def yields(model: Any) -> Any:
+    """Is no ordinary function."""
+    yield model
+
+
 def helper_fails(model: Any) -> Any:
     return onnx.helper.make_node("Relu", [], ["y"], bad=object())
 
@@ -453,6 +458,7 @@ def test_options_of_a_function_are_its_keyword_only_parameters(tmp_path: Path) -
         ({}, lambda model: None, "needs a docstring"),
         ({}, functools.partial(divide), "is made of a class or a function"),
         ({}, lambda: None, "takes"),
+        ({"model_as": "onnx"}, yields, "without yield and async"),
     ],
 )
 def test_a_pass_that_is_defined_wrongly_is_told(arguments: dict[str, Any], item: Any, expected: str) -> None:
