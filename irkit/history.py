@@ -128,7 +128,7 @@ def _called(model: Model, name: str) -> list[Node]:
 
 def _rewrites(steps: Sequence[Step], index: int, name: str) -> Iterator[Entry]:
     for step in steps:
-        if step.index == index and name in step.taken:
+        if step.index == index and (name in step.taken or name == step.root):
             nodes = (*(f"- {text}" for text in step.before), *(f"+ {text}" for text in step.after))
             yield Entry(step.pass_name, index, "rewrote", step.title.partition(": ")[2], nodes)
 

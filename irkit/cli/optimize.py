@@ -208,5 +208,9 @@ def next_command(result: OptimizeResult, options: argparse.Namespace, folder: Pa
         return again
     if all(finding.rule == "drift-not-accepted" for finding in errors):
         return f"{again} --exact   (keeps the function; or accept the change: --accept-drift)"
+    if any(finding.rule in ("wrong-rewrite", "pass-failed") for finding in errors):
+        own = [word for path in options.passes for word in ("--passes", str(path))]
+        only = ["--pipeline", options.only] if options.only else []
+        return arguments.command_line("irkit", "bisect", str(options.model), *own, *only)
     node = next((finding.node for finding in errors if finding.node), "")
     return arguments.command_line("irkit", "show", model, *(["--node", node] if node else []))

@@ -54,6 +54,7 @@ def test_a_wrong_pass_is_taken_back_and_named_with_its_line(capsys: pytest.Captu
     told = json.loads(out)
     assert code == 1
     assert {(item["pass"], item["rule"]) for item in told["taken_back"]} == {("leak", "leak")}
+    assert told["next"] == f"irkit bisect {PLAIN} --passes wrong.py"
     (finding, *_) = [item for item in told["findings"] if item["rule"] == "wrong-rewrite"]
     assert f"{here / 'wrong.py'}:" in finding["message"]
     assert (finding["severity"], "leak" in finding["message"]) == ("error", True)
