@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from irkit.channels.apply import apply_plan as apply_plan
     from irkit.channels.cost import Cost as Cost, layer_costs as layer_costs, total_cost as total_cost
     from irkit.channels.plan import Plan as Plan, plan_channels as plan_channels
-    from irkit.compiler import OptimizeResult as OptimizeResult, lint as lint, optimize as optimize
+    from irkit.compiler import OptimizeResult as OptimizeResult, optimize as optimize
     from irkit.diagnostics import Finding as Finding, Location as Location, Report as Report, Severity as Severity
     from irkit.diffing import Change as Change, GraphDiff as GraphDiff, diff as diff
     from irkit.editing import (
@@ -80,9 +80,9 @@ if TYPE_CHECKING:
         replace_by_constants as replace_by_constants,
         take_known_branches as take_known_branches,
     )
-    from irkit.history import Entry as Entry, History as History
     from irkit.hailo.dfc_events import DfcEvent as DfcEvent, DfcLog as DfcLog
     from irkit.hailo.dfc_log import DfcLogReader as DfcLogReader, read_dfc_log as read_dfc_log
+    from irkit.history import Entry as Entry, History as History
     from irkit.identities import (
         constant_integers as constant_integers,
         identity_source as identity_source,
@@ -99,6 +99,7 @@ if TYPE_CHECKING:
     )
     from irkit.ir import Graph as Graph, Node as Node, NodeExtra as NodeExtra, Use as Use, Value as Value
     from irkit.library import all_passes as all_passes, get_pass as get_pass
+    from irkit.linting import lint as lint
     from irkit.matcher import Match as Match
     from irkit.model import Function as Function, Model as Model
     from irkit.onnx.interop import (
@@ -171,7 +172,7 @@ _MODULES = {
     "channels.apply": ["apply_plan"],
     "channels.cost": ["Cost", "layer_costs", "total_cost"],
     "channels.plan": ["Plan", "plan_channels"],
-    "compiler": ["OptimizeResult", "lint", "optimize"],
+    "compiler": ["OptimizeResult", "optimize"],
     "diagnostics": ["Finding", "Location", "Report", "Severity"],
     "diffing": ["Change", "GraphDiff", "diff"],
     "editing": ["insert_after", "insert_before", "remove_node", "replace_node", "replace_subgraph"],
@@ -188,6 +189,7 @@ _MODULES = {
     "inlining": ["called_function", "called_functions", "inline_branch", "inline_call"],
     "ir": ["Graph", "Node", "NodeExtra", "Use", "Value"],
     "library": ["all_passes", "get_pass"],
+    "linting": ["lint"],
     "matcher": ["Match"],
     "model": ["Function", "Model"],
     "ops": ["attribute", "is_commutative", "is_deterministic", "is_random", "parameter_slots", "schema", "schema_of"],

@@ -7,29 +7,24 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from irkit.config import Settings
 from irkit.diagnostics import Finding, Report, Severity
-from irkit.errors import ModelError, OptionError
+from irkit.errors import OptionError
 from irkit.library import Library
-from irkit.linting import lint_model
+from irkit.linting import ModelOrPath, check_outputs, lint_model, open_target
 from irkit.model import Model
 from irkit.onnx.reader import load
 from irkit.pass_base import Context, Effect, Pass
-from irkit.target import Target, load_target
+from irkit.target import Target
 
 if TYPE_CHECKING:  # what a lint does not need is imported where it is used
     from irkit.cutting import Parts
     from irkit.drift import Drift
-    from irkit.hailo.calibration import CalibrationSet
-    from irkit.hailo.dfc_events import DfcLog
-    from irkit.hailo.scripts import ScriptFile
     from irkit.history import History
     from irkit.pipeline import PipelineResult, Progress, Verify
     from irkit.tracing import Step
-
-ModelOrPath: TypeAlias = "Model | str | os.PathLike[str]"
 
 BEFORE_A_CUT = ("name-nodes", "inline-functions", "static-shapes", "fold-constants")
 """What a model goes through before it is cut: names and shapes."""
@@ -101,43 +96,6 @@ class OptimizeResult:
         return not self.report.has_errors
 
 
-def lint(
-    model: ModelOrPath,
-    target: str | Target = "hailo8",
-    *,
-    calib: str | os.PathLike[str] | None = None,
-    scripts: Sequence[str | os.PathLike[str]] = (),
-    dfc_log: str | os.PathLike[str] | DfcLog | None = None,
-    rules: Sequence[str | os.PathLike[str]] = (),
-    select: Sequence[str] = (),
-    ignore: Sequence[str] = (),
-    settings: Settings | None = None,
-) -> Report:
-    """What the target's compiler will refuse, or get wrong. The model is not changed.
-
-    Args:
-        model: a model or the path of one.
-        target: such as `hailo8`, `hailo8@3.33`, or the path of a table of rules.
-        calib: the calibration set that goes with the model: a .npy, an .npz, or a folder of arrays or images.
-        scripts: what is to compile it: model scripts (.alls), shell scripts, Python files. They are read, never run.
-        dfc_log: what the compiler said when it was tried: the path of its log, the text, or what `read_dfc_log` made.
-        rules: files of facts of your own, laid over those of a target that is given by name.
-        select: rules to run, by code, beginning of codes, or name; all where it is empty.
-        ignore: rules not to run.
-        settings: a project's, from `find_settings`: its `select` and `ignore` count where those are empty, and findings
-            that it or its baseline knows are set aside.
-
-    Raises a subclass of `InputError` where one of them cannot be read.
-    """
-    chip = _target(target, rules)
-    calibration, held, log = _opened_set(calib), _read_scripts(scripts), _read_log(dfc_log)
-    with _opened(model) as (opened, source):
-        _check_outputs(opened)
-        name = str(source or opened.graph.name)
-        settled = (settings or Settings()).under(select=tuple(select), ignore=tuple(ignore))
-        return lint_model(opened, chip, name, settled, calibration=calibration, scripts=held, dfc_log=log)
-
-
 def optimize(
     model: ModelOrPath,
     target: str | Target = "hailo8",
@@ -184,13 +142,13 @@ def optimize(
     """
     from irkit.pipeline import run_pipeline
 
-    chip = _target(target, rules)
+    chip = open_target(target, rules)
     skip, accept_drift = ([names] if isinstance(names, str) else names for names in (skip, accept_drift))
     library = Library()
     for path in [passes] if isinstance(passes, (str, os.PathLike)) else passes:
         library.add(path)
     with _kept_open(model) as (opened, source):
-        _check_outputs(opened)
+        check_outputs(opened)
         parts = None
         if cut or start:
             before = plan_passes(chip, library, bind=bind, shapes=shapes, only=BEFORE_A_CUT)
@@ -338,45 +296,6 @@ def drift_finding(drift: Drift) -> Finding:
     )
 
 
-def _target(target: str | Target, rules: Sequence[str | os.PathLike[str]]) -> Target:
-    overlays = [rules] if isinstance(rules, (str, os.PathLike)) else rules
-    if not isinstance(target, Target):
-        return load_target(target, overlays)
-    if overlays:
-        raise OptionError("a target that is loaded already has its facts: give `rules` to load_target instead")
-    return target
-
-
-def _opened_set(path: str | os.PathLike[str] | None) -> CalibrationSet | None:
-    if path is None:
-        return None
-    from irkit.hailo.calibration import open_calibration
-
-    return open_calibration(path)
-
-
-def _read_scripts(paths: Sequence[str | os.PathLike[str]]) -> list[ScriptFile]:
-    paths = [paths] if isinstance(paths, (str, os.PathLike)) else paths
-    if not paths:
-        return []
-    from irkit.hailo.scripts import read_script
-
-    return [read_script(path) for path in paths]
-
-
-def _read_log(log: str | os.PathLike[str] | DfcLog | None) -> DfcLog | None:
-    if not isinstance(log, (str, os.PathLike)):
-        return log
-    from irkit.hailo.dfc_log import read_dfc_log
-
-    return read_dfc_log(log)
-
-
-def _check_outputs(model: Model) -> None:
-    if not model.graph.outputs:
-        raise ModelError("the model has no outputs, so it computes nothing: export it again")
-
-
 def _of_a_result(settings: Settings) -> Settings:
     """The settings for what comes out: that a suppression matches nothing any more is no fault of it."""
     return settings.changed(ignore=(*settings.ignore, "void-suppression"))
@@ -394,12 +313,3 @@ def _kept_open(model: ModelOrPath) -> Iterator[tuple[Model, Path | None]]:
     except BaseException:
         opened.close()
         raise
-
-
-@contextmanager
-def _opened(model: ModelOrPath) -> Iterator[tuple[Model, Path | None]]:
-    if isinstance(model, Model):
-        yield model, None
-        return
-    with load(model) as opened:
-        yield opened, Path(model)

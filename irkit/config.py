@@ -17,6 +17,7 @@ A flag of the command line wins over the setting of its name.
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,6 +28,8 @@ FILE_NAME = "irkit.toml"
 
 _SHARED_FILE = "pyproject.toml"
 _SHARED_TABLE = ("tool", "irkit")
+_SPEAKS_OF_IT = re.compile(rb"""\btool["'\s]*\.["'\s]*irkit\b|^["'\s]*irkit["'\s]*[.=]""", re.MULTILINE)
+"""What stands in every file that has the table, so that others need not be parsed."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +113,7 @@ def read_settings(file: Path) -> Settings:
 def _has_table(file: Path) -> bool:
     """Whether a pyproject.toml has settings for irkit. A broken file that does not speak of irkit is not our affair."""
     try:
-        if b"irkit" not in file.read_bytes():
+        if not _SPEAKS_OF_IT.search(file.read_bytes()):
             return False
     except OSError:
         return False

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from irkit.errors import InvariantError, PassError, UserPassError
+from irkit.installed import bundled
 from irkit.ir import Graph, Node, Value
-from irkit.library import bundled
 from irkit.pass_base import Pass
 
 if TYPE_CHECKING:

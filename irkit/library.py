@@ -24,6 +24,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from irkit.errors import IrkitError, LibraryError, OptionError
+from irkit.installed import bundled as bundled
 from irkit.pass_base import Pass
 
 if TYPE_CHECKING:
@@ -31,14 +32,6 @@ if TYPE_CHECKING:
 
 ENTRY_POINTS = "irkit.passes"
 """Entry-point group of installed plug-ins. An entry names a module or package of passes, or a single pass."""
-
-_PACKAGE = Path(__file__).resolve().parent
-
-
-def bundled(kind: str) -> Path:
-    """The folder of irkit's own `passes` or `rules`: inside the package in a wheel, else beside it."""
-    inside = _PACKAGE / "_bundled" / kind
-    return inside if inside.is_dir() else _PACKAGE.parent / kind
 
 
 def load_file(path: str | os.PathLike[str], library: str = "user") -> list[type[Pass]]:

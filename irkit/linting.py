@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from irkit.checks import all_rules, model_rules
 from irkit.checks.grounds import grounds
 from irkit.config import Settings
 from irkit.diagnostics import Report
+from irkit.errors import ModelError, OptionError
 from irkit.linter import run_rules
 from irkit.model import Model
+from irkit.onnx.reader import load
 from irkit.ruledoc import RuleDoc
 from irkit.selection import IGNORE_KEY, chosen, suppress, suppress_in_model
 from irkit.subject import Subject
-from irkit.target import Target
+from irkit.target import Target, load_target
 from irkit.tensor import Tensor
 from irkit.types import DType
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # what looks at other inputs is imported where there are any
     from irkit.hailo.calibration import CalibrationSet
     from irkit.hailo.dfc_events import DfcLog
     from irkit.hailo.scripts import ScriptFile
+
+ModelOrPath: TypeAlias = "Model | str | os.PathLike[str]"
 
 
 def all_docs() -> tuple[RuleDoc, ...]:
@@ -29,6 +36,43 @@ def all_docs() -> tuple[RuleDoc, ...]:
     from irkit.notices import NOTICES
 
     return tuple(sorted((*all_rules(), *NOTICES), key=lambda doc: doc.code))
+
+
+def lint(
+    model: ModelOrPath,
+    target: str | Target = "hailo8",
+    *,
+    calib: str | os.PathLike[str] | None = None,
+    scripts: Sequence[str | os.PathLike[str]] = (),
+    dfc_log: str | os.PathLike[str] | DfcLog | None = None,
+    rules: Sequence[str | os.PathLike[str]] = (),
+    select: Sequence[str] = (),
+    ignore: Sequence[str] = (),
+    settings: Settings | None = None,
+) -> Report:
+    """What the target's compiler will refuse, or get wrong. The model is not changed.
+
+    Args:
+        model: a model or the path of one.
+        target: such as `hailo8`, `hailo8@3.33`, or the path of a table of rules.
+        calib: the calibration set that goes with the model: a .npy, an .npz, or a folder of arrays or images.
+        scripts: what is to compile it: model scripts (.alls), shell scripts, Python files. They are read, never run.
+        dfc_log: what the compiler said when it was tried: the path of its log, the text, or what `read_dfc_log` made.
+        rules: files of facts of your own, laid over those of a target that is given by name.
+        select: rules to run, by code, beginning of codes, or name; all where it is empty.
+        ignore: rules not to run.
+        settings: a project's, from `find_settings`: its `select` and `ignore` count where those are empty, and findings
+            that it or its baseline knows are set aside.
+
+    Raises a subclass of `InputError` where one of them cannot be read.
+    """
+    chip = open_target(target, rules)
+    calibration, held, log = _opened_set(calib), _read_scripts(scripts), _read_log(dfc_log)
+    with _opened(model) as (opened, source):
+        check_outputs(opened)
+        name = str(source or opened.graph.name)
+        settled = (settings or Settings()).under(select=tuple(select), ignore=tuple(ignore))
+        return lint_model(opened, chip, name, settled, calibration=calibration, scripts=held, dfc_log=log)
 
 
 def lint_model(
@@ -76,3 +120,53 @@ def _check_data(model: Model) -> None:
         data = value.constant or value.initializer
         if isinstance(data, Tensor) and data.dtype is DType.UNDEFINED:
             data.numpy()
+
+
+def open_target(target: str | Target, rules: Sequence[str | os.PathLike[str]]) -> Target:
+    """The target of that name, with these files laid over it. Raises `TargetError`, or `OptionError`."""
+    overlays = [rules] if isinstance(rules, (str, os.PathLike)) else rules
+    if not isinstance(target, Target):
+        return load_target(target, overlays)
+    if overlays:
+        raise OptionError("a target that is loaded already has its facts: give `rules` to load_target instead")
+    return target
+
+
+def _opened_set(path: str | os.PathLike[str] | None) -> CalibrationSet | None:
+    if path is None:
+        return None
+    from irkit.hailo.calibration import open_calibration
+
+    return open_calibration(path)
+
+
+def _read_scripts(paths: Sequence[str | os.PathLike[str]]) -> list[ScriptFile]:
+    paths = [paths] if isinstance(paths, (str, os.PathLike)) else paths
+    if not paths:
+        return []
+    from irkit.hailo.scripts import read_script
+
+    return [read_script(path) for path in paths]
+
+
+def _read_log(log: str | os.PathLike[str] | DfcLog | None) -> DfcLog | None:
+    if not isinstance(log, (str, os.PathLike)):
+        return log
+    from irkit.hailo.dfc_log import read_dfc_log
+
+    return read_dfc_log(log)
+
+
+def check_outputs(model: Model) -> None:
+    """Raise `ModelError` where the model computes nothing."""
+    if not model.graph.outputs:
+        raise ModelError("the model has no outputs, so it computes nothing: export it again")
+
+
+@contextmanager
+def _opened(model: ModelOrPath) -> Iterator[tuple[Model, Path | None]]:
+    if isinstance(model, Model):
+        yield model, None
+        return
+    with load(model) as opened:
+        yield opened, Path(model)

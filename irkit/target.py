@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from irkit.errors import TargetError
-from irkit.library import bundled
+from irkit.installed import bundled
 from irkit.table import (
     Confidence,
     Evidence,

@@ -75,8 +75,6 @@ def channel_weight_ranges(subject: Subject) -> Iterator[Found]:
     Fix: keep the compiler's equalization on (pre_quantization_optimization(equalization, policy=enabled)), or give the
     layer 16 bits (quantization_param(LAYER, precision_mode=a16_w16)); in training, weight decay keeps ranges together.
     """
-    import numpy as np
-
     for item in subject.once(layer_weights):
         reach = item.folded_reach[item.folded_reach > 0]
         if reach.size < 4:

@@ -70,12 +70,12 @@ def run(options: argparse.Namespace) -> int:
     if options.output is not None:
         raise OptionError("-o names the file of --save-node; the report goes to stdout")
     settings = _settings(options)
-    from irkit import compiler
+    from irkit import linting
 
     target = arguments.target_of(options)
     wishes = settings.changed(baseline=None) if options.write_baseline else settings
     given = {"calib": options.calib, "scripts": options.script, "dfc_log": options.dfc_log}
-    reports = [compiler.lint(path, target, **given, settings=wishes) for path in paths]
+    reports = [linting.lint(path, target, **given, settings=wishes) for path in paths]
     if options.write_baseline:
         return _write_baseline(reports, settings)
     _show(reports, target, options)

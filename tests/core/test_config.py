@@ -85,6 +85,9 @@ def test_a_mistake_is_told_with_file_and_line(tmp_path: Path, text: str, told: s
     ("text", "told"),
     [
         ("[project]\nname = 'x'\n[tool.irkit]\n\nslect = []", r"pyproject\.toml:5: tool\.irkit\.slect: unknown key"),
+        ("[tool]\n'irkit' = 3", r"pyproject\.toml:\d: tool\.irkit: must be a table"),
+        ("tool.irkit.slect = []", r"pyproject\.toml:1: tool\.irkit\.slect: unknown key"),
+        ('["tool" . "irkit"]\nslect = []', r"pyproject\.toml:2: tool\.irkit\.slect: unknown key"),
         ("[tool]\nirkit = 3", r"pyproject\.toml:2: tool\.irkit: must be a table"),
         ("[tool.irkit]\ntarget = ", r"pyproject\.toml: not valid TOML"),
     ],

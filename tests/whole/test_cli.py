@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 import irkit
-from irkit import compiler
+from irkit import compiler, linting
 from irkit.cli import main
 from tests.whole.sources import ROOT
 
@@ -477,7 +477,7 @@ def test_a_bug_is_confessed_without_a_trace(
     def broken(*_: object, **__: object) -> None:
         raise KeyError("lost")
 
-    monkeypatch.setattr(compiler, "lint_model", broken)
+    monkeypatch.setattr(linting, "lint_model", broken)
     code, out, err = run(capsys, "lint", PLAIN)
     assert (code, out) == (70, "")
     assert "this is a bug of irkit in test_cli.py, line" in err
@@ -491,7 +491,7 @@ def test_an_interrupt_is_one_word(capsys: pytest.CaptureFixture[str], monkeypatc
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(compiler, "lint_model", interrupted)
+    monkeypatch.setattr(linting, "lint_model", interrupted)
     assert run(capsys, "lint", PLAIN) == (128 + signal.SIGINT, "", "irkit: interrupted\n")
 
 
