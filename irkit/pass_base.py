@@ -12,6 +12,7 @@ nothing: the library collects passes from the files it loads.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import enum
 import functools
@@ -255,12 +256,17 @@ def _class_of(name: str, function: Callable[..., Any]) -> type[Pass]:
     def run(self: Pass, model: Any, context: Context) -> Any:
         return function(*(model, context)[: len(given)], **{item.name: getattr(self, item.name) for item in options})
 
-    body: dict[str, Any] = {item.name: item.default for item in options if item.default is not item.empty}
+    body: dict[str, Any] = {item.name: _field(item.default) for item in options if item.default is not item.empty}
     annotations = {
         item.name: type(item.default) if item.annotation is item.empty else item.annotation for item in options
     }
     body.update(run=run, __doc__=function.__doc__, __module__=function.__module__, __annotations__=annotations)
     return type(function.__name__, (Pass,), body)
+
+
+def _field(default: Any) -> Any:
+    """What a class says of an option with this default; each pass gets a list of its own."""
+    return field(default_factory=lambda: copy.copy(default)) if isinstance(default, (list, dict, set)) else default
 
 
 def _on_view(view: str, call: Callable[..., Any], function: Callable[..., Any]) -> Callable[..., None]:

@@ -450,6 +450,15 @@ def test_options_of_a_function_are_its_keyword_only_parameters(tmp_path: Path) -
         parse_passes("swap-op{less=1}", library)
 
 
+def test_a_list_may_be_an_option_of_a_function() -> None:
+    @irkit.define_pass("listing", model_as="onnx")
+    def listing(model: Any, *, ops: list[str] = ["Relu"]) -> None:  # noqa: B006  (scripts do that)
+        """A list is an option."""
+
+    assert vars(listing()) == {"ops": ["Relu"]}
+    assert vars(listing())["ops"] is not vars(listing())["ops"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "item", "expected"),
     [
