@@ -140,7 +140,7 @@ class Pass:
         """The pass as it runs when passes go round again: itself, unless an option was a wish that is met by now."""
         return self
 
-    def explain(self, model: Model, context: Context, node: Node) -> str:
+    def explain(self, model: Model, context: Context, node: Node) -> str:  # noqa: ARG002  (for those that override it)
         """Why the pass left a node alone, for `irkit optimize --why`; "" where it has nothing to say of it.
 
         Passes of rules need not: their patterns and refusals tell. Nothing may be edited in here.
