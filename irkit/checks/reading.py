@@ -12,6 +12,7 @@ from irkit.identities import permutation
 from irkit.inputs import fed_inputs
 from irkit.ir import Node, Value
 from irkit.linter import Subject
+from irkit.types import Shape
 
 _TOLERANCE = 1e-3  # half-precision exports spell sqrt(2) as 1.4140625
 
@@ -87,13 +88,26 @@ def computed_operand(subject: Subject, node: Node) -> Value | None:
     return computed[0] if len(computed) == 1 and len(node.inputs) == 2 else None
 
 
+def shape_in(subject: Subject, node: Node, slot: int = 0) -> Shape | None:
+    """The shape of an operand, where it is there and its rank is known."""
+    value = node.input(slot)
+    return subject.shape(value) if value is not None else None
+
+
+def integers(node: Node, name: str) -> tuple[int, ...]:
+    """The numbers of an attribute, or of its default; none where it is left out, or no list of whole numbers."""
+    value = ops.attribute(node, name)
+    whole = isinstance(value, tuple) and all(isinstance(item, int) for item in value)
+    return value if whole else ()
+
+
 def sizes(subject: Subject, value: Value | None) -> tuple[int, ...] | None:
-    """The shape, where it is all numbers; a named batch, which irkit makes 1, counts as 1."""
+    """The shape, where it is all numbers; an open batch (named, or axis 0), which irkit makes 1, counts as 1."""
     shape = subject.shape(value) if value is not None else None
     if shape is None:
         return None
     batch = subject.once(_batch_names)
-    found = [1 if isinstance(dim, str) and dim in batch else dim for dim in shape]
+    found = [1 if dim in batch or (dim is None and axis == 0) else dim for axis, dim in enumerate(shape)]
     numbers = tuple(dim for dim in found if isinstance(dim, int))
     return numbers if len(numbers) == len(found) else None
 
