@@ -115,9 +115,14 @@ class HailoBackend:
             results = self._pipeline.infer(sent)
         except Exception as error:  # HailoRT's errors have no base that is there in every version
             raise ExecutionError(f"the Hailo device failed: {error}") from error
-        return {
-            entry["name"]: self._from_device(results[entry["device"]["name"]], entry) for entry in self._io["outputs"]
-        }
+        found = {}
+        for entry in self._io["outputs"]:
+            name = entry["device"]["name"]
+            if entry["device"].get("nms"):  # HailoRT made boxes of several outputs: they have a name of their own
+                found[name] = results[name]
+            else:
+                found[entry["name"]] = self._from_device(results[name], entry)
+        return found
 
     def _to_device(self, array: Array, entry: Mapping[str, Any]) -> Array:
         import numpy as np

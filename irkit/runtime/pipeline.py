@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -47,7 +47,14 @@ class Pipeline:
         self.is_raw = self._bundle.preprocess["domain"]["hef"] == "raw"
         self.device = self._backend.name
         self.inputs = tuple(self._pre.inputs if self._pre is not None else self._entries)
-        self.outputs = tuple(self._bundle.io_map["results"])
+        self.outputs = tuple(self._results())
+
+    def _results(self) -> list[str]:
+        """Names of what comes out: of the boxes, where the device's runtime makes boxes of several outputs."""
+        devices = [entry["device"] for entry in self._bundle.io_map["outputs"]]
+        if self._backend.is_device and any(device.get("nms") for device in devices):
+            return list(dict.fromkeys(device["name"] for device in devices if device.get("nms")))
+        return list(self._bundle.io_map["results"])
 
     @property
     def is_device(self) -> bool:
@@ -56,14 +63,12 @@ class Pipeline:
 
     def __call__(self, inputs: Array | Mapping[str, Array]) -> dict[str, Array]:
         """Run N frames. Raises `OptionError` where arrays do not fit the inputs."""
-        import numpy as np
-
         given = self._named(inputs)
         counts = {len(array) for array in given.values()}
         if len(counts) != 1 or 0 in counts:
             raise OptionError(f"all inputs take one number of frames, above 0; found {sorted(counts)}")
         frames = [self.frame({name: array[i : i + 1] for name, array in given.items()}) for i in range(counts.pop())]
-        return {name: np.concatenate([frame[name] for frame in frames]) for name in frames[0]}
+        return {name: _joined([frame[name] for frame in frames]) for name in frames[0]}
 
     def frame(self, feed: Mapping[str, Array]) -> dict[str, Array]:
         """Run one frame, inputs by name with a batch axis of 1; nothing is checked."""
@@ -125,3 +130,12 @@ class Pipeline:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _joined(frames: Sequence[Any]) -> Any:
+    """Frames in one array; boxes, of which each frame has another number, in one list."""
+    import numpy as np
+
+    if isinstance(frames[0], np.ndarray):
+        return np.concatenate(frames)
+    return [item for frame in frames for item in frame]

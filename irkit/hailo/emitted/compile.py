@@ -260,7 +260,12 @@ def calibration_data(runner: Any, plan: dict[str, Any]) -> Any:
     expected = calibration["inputs"]
     if len(inputs) != len(expected):
         raise Stop(f"the network has {len(inputs)} inputs after parsing; the calibration set has {len(expected)}")
-    loaded = np.load(HERE / calibration["file"], mmap_mode="r", allow_pickle=False)
+    try:
+        loaded = np.load(HERE / calibration["file"], mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise Stop(
+            f"{calibration['file']} cannot be read: {error}; write the bundle again with irkit optimize"
+        ) from None
     arrays = {expected[0]: loaded} if isinstance(loaded, np.ndarray) else {name: loaded[name] for name in expected}
     keyed = {}
     for (layer_name, layer), name in zip(inputs, expected):

@@ -87,7 +87,7 @@ class ClientRunner:
         net_input_format: dict[str, Any] | None = None,
         disable_onnx_simplifier: bool = False,
     ) -> tuple[str, str]:
-        if not isinstance(model, str) or not os.path.exists(model):
+        if not os.path.exists(model):
             raise FileNotFoundError(f"{model!r}: the ONNX model is given by its path")
         print("[info] Translation started on ONNX model " + net_name)
         self._network = parse_network(model, net_name, start_node_names, end_node_names, net_input_shapes)
@@ -188,7 +188,14 @@ class ClientRunner:
                 names = tuple(layer["original_names"])
                 layers.append(Layer(name, (height, width, channels), True, names, *self._grid(name)))
         outputs = sorted((layer for layer in layers if layer.is_output), key=lambda layer: layer.name, reverse=True)
-        fixture = Fixture([*(layer for layer in layers if not layer.is_output), *outputs], name=self._net.name)
+        nms = "nms_postprocess" in self._script
+        if nms:
+            outputs = [replace(layer, pad_index=index) for index, layer in enumerate(outputs)]
+        fixture = Fixture(
+            [*(layer for layer in layers if not layer.is_output), *outputs],
+            name=self._net.name,
+            nms=f"{self._net.name}/yolov8_nms_postprocess" if nms else "",
+        )
         self._state = "compiled"
         print("[info] Building HEF...")
         return fixture_bytes(replace(fixture, arch=_NUMBERS[self._arch], compiler=__version__))
