@@ -69,6 +69,36 @@ def patterns(draw: st.DrawFn, depth: int = 3) -> Part:
     return operator(depth)
 
 
+@st.composite
+def searches(draw: st.DrawFn) -> tuple[Model, Part]:
+    """A graph, and a pattern cut out of it and then changed here and there, so that large parts of it match."""
+    model = draw(graphs())
+    letters = {value: draw(st.sampled_from("abcdefghijkl")) for value in model.graph.values.values()}
+    made: dict[Value, Part] = {}
+
+    def cut(value: Value, left: int) -> Part:
+        node = value.producer
+        if value in made and draw(st.booleans()):
+            return made[value]
+        if node is None or not left or not draw(st.integers(0, 6)):
+            return Part("var", letters[value])
+        if not draw(st.integers(0, 6)):
+            pair = (draw(patterns(1)), cut(value, left - 1))
+            return Part("any", parts=pair if draw(st.booleans()) else pair[::-1])
+        parts = [cut(item, left - 1) for item in node.inputs if item is not None]
+        if node.op in COMMUTATIVE:
+            parts = draw(st.permutations(parts))
+        if node.op in MANY and draw(st.booleans()):
+            parts[draw(st.integers(0, len(parts) - 1))] = Part("rest", draw(st.sampled_from("rs")))
+            parts = [item for index, item in enumerate(parts) if item.kind != "rest" or item not in parts[:index]]
+        made[value] = Part("op", node.op, tuple(parts))
+        return made[value]
+
+    value = draw(st.sampled_from([node.output for node in model.graph][-3:]))
+    found = cut(value, 4)
+    return model, found if found.kind == "op" else draw(patterns())
+
+
 def names_of(part: Part) -> set[str]:
     own = {part.name} if part.kind in ("var", "rest") else set()
     return own.union(*(names_of(item) for item in part.parts)) if part.parts else own
@@ -150,9 +180,10 @@ def pairings(part: Part, node: Node) -> Iterator[list[tuple[Part, Any]]]:
         yield [*zip(fixed, (inputs[place] for place in order), strict=True), *((rest, left) for rest in rests)]
 
 
-@given(graphs(), patterns())
+@given(st.one_of(searches(), st.tuples(graphs(), patterns())))
 @settings(max_examples=300, deadline=None)
-def test_the_matcher_finds_what_trying_everything_finds(model: Model, part: Part) -> None:
+def test_the_matcher_finds_what_trying_everything_finds(search: tuple[Model, Part]) -> None:
+    model, part = search
     names = names_of(part)
     matcher = Matcher(traced(part))
     for node in model.graph:
@@ -164,9 +195,10 @@ def test_the_matcher_finds_what_trying_everything_finds(model: Model, part: Part
             assert dict(match.captures) in expected
 
 
-@given(graphs(), patterns())
+@given(searches())
 @settings(max_examples=100, deadline=None)
-def test_remembering_what_cannot_match_changes_nothing(model: Model, part: Part) -> None:
+def test_remembering_what_cannot_match_changes_nothing(search: tuple[Model, Part]) -> None:
+    model, part = search
     fresh = {node: Matcher(traced(part)).match(node) for node in model.graph}
     matcher = Matcher(traced(part))
     matcher._possible[-1, next(iter(model.graph)).output] = False  # so that it remembers from the first step on
