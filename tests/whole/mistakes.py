@@ -166,9 +166,9 @@ LOADED = (
     Mistake("sys.exit at the top", "import sys\nsys.exit(0)  # here\n", "SystemExit", names_pass=False),
     Mistake("no pass in the file", "import irkit\n", "no pass", names_pass=False),
     Mistake("a wrong effect", rule("def replace(self, x):\n    return x").replace(
-        '("mine")', '("mine", effect="exakt")  # here'), "effect is one of exact, approximate, retrain"),
+        '("mine")', '("mine", effect="exakt")'), "effect is one of exact, approximate, retrain"),
     Mistake("a name that is none", rule("def replace(self, x):\n    return x").replace(
-        '("mine")', '("mine Pass")  # here'), "kebab-case", names_pass=False),
+        '("mine")', '("mine Pass")'), "kebab-case", names_pass=False),
     Mistake("no docstring", rule("def replace(self, x):\n    return x").replace('    """Mine."""\n', ""), "docstring"),
     Mistake("no replace", 'import irkit\n@irkit.rewrite("mine")\nclass Mine:\n    """Mine."""\n'
             "    def pattern(self, op, x):\n        return op.Relu(x)\n", "has no method `replace`"),
