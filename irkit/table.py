@@ -318,7 +318,12 @@ class Facts:
         calibration_count: with fewer calibration samples the compiler lowers its optimization level.
         calibration_default: how many samples it uses where the model script does not say.
         calibration_types: element types of a calibration set.
+        calibration_layout: what the axes of a calibration array are, in order.
         input_range_ratio: channels of an input whose ranges differ by more than this lose accuracy on one common scale.
+        unsigned_activations: whether activations are quantized to unsigned numbers with a zero point.
+        end_nodes_by_name: whether a cut is told by names of nodes, not of tensors.
+        compiler_machines: machines that the compiler runs on.
+        tool_commands: subcommands of its command-line tool.
     """
 
     opset: NumberFact | None = None
@@ -341,7 +346,12 @@ class Facts:
     calibration_count: NumberFact | None = None
     calibration_default: NumberFact | None = None
     calibration_types: TextsFact | None = None
+    calibration_layout: TextsFact | None = None
     input_range_ratio: NumberFact | None = None
+    unsigned_activations: FlagFact | None = None
+    end_nodes_by_name: FlagFact | None = None
+    compiler_machines: TextsFact | None = None
+    tool_commands: TextsFact | None = None
 
 
 @dataclass(frozen=True)

@@ -134,7 +134,7 @@ def calibration_size_unset(subject: Subject) -> Iterator[Found]:
         yield Found(message, severity=Severity.INFO, origin=said.place)
 
 
-@rule("HAI503", "calibration-channels-first", Severity.ERROR)
+@rule("HAI503", "calibration-channels-first", Severity.ERROR, facts=("calibration_layout",))
 def calibration_channels_first(subject: Subject) -> Iterator[Found]:
     """A calibration set with the channels first, as PyTorch has them.
 
@@ -145,7 +145,8 @@ def calibration_channels_first(subject: Subject) -> Iterator[Found]:
         numpy.save("calib.npy", numpy.load("calib.npy").transpose(0, 2, 3, 1))
     Fix: move the channels to the end before saving.
     """
-    for pair in subject.once(_pairs):
+    fact = subject.target.facts.calibration_layout
+    for pair in subject.once(_pairs) if fact is not None and fact.value[-1] == "channels" else ():
         if pair.layout.kind == "channels first":
             found = _shape(pair.samples.shape)
             message = (

@@ -150,7 +150,7 @@ def _is_whole(held: HeldScript) -> bool:
     return held.error is not None and "not closed" in held.error.reason
 
 
-@rule("HAI535", "symmetric-int8", Severity.WARNING)
+@rule("HAI535", "symmetric-int8", Severity.WARNING, facts=("unsigned_activations",))
 def symmetric_int8(subject: Subject) -> Iterator[Found]:
     """Symmetric INT8 quantization is asked for.
 
@@ -158,7 +158,9 @@ def symmetric_int8(subject: Subject) -> Iterator[Found]:
     Accuracy measured with symmetric activations elsewhere says nothing of the chip.
     Fix: leave the wish out; choose bits for layers by quantization_param(LAYERS, precision_mode=a8_w8 or a16_w16).
     """
-    for file in subject.scripts:
+    fact = subject.target.facts.unsigned_activations
+    for file in subject.scripts if fact is not None and fact.value else ():
+        assert fact is not None
         calls = [call for call in file.calls if any("symmetric" in word.lower() for word in call.words)]
         lines = {call.line for call in calls}
         if not lines:
@@ -167,5 +169,5 @@ def symmetric_int8(subject: Subject) -> Iterator[Found]:
             yield Found(
                 "symmetric or not is no choice: activations are unsigned with a zero point, weights symmetric",
                 origin=at(file, min(lines)),
-                advice="bits are chosen in the model script: quantization_param(LAYERS, precision_mode=a8_w8)",
+                advice=fact.advice,
             )

@@ -40,7 +40,7 @@ def _pythons(subject: Subject) -> Iterator[tuple[ScriptFile, PythonFile]]:
             yield file, file.python
 
 
-@rule("HAI540", "unknown-tool-command", Severity.WARNING)
+@rule("HAI540", "unknown-tool-command", Severity.WARNING, facts=("tool_commands",))
 def unknown_tool_command(subject: Subject) -> Iterator[Found]:
     """A command of `hailo` that the Dataflow Compiler does not have.
 
@@ -50,15 +50,17 @@ def unknown_tool_command(subject: Subject) -> Iterator[Found]:
         hailortcli run net.hef --input-files input.bin
     Fix: use the command that does it.
     """
-    for file, call in _calls(subject):
+    fact = subject.target.facts.tool_commands
+    for file, call in _calls(subject) if fact is not None else ():
+        assert fact is not None
         command = call.command
-        if command and command not in tools.COMPILER_COMMANDS and re.fullmatch(r"[a-z][a-z0-9-]*", command):
+        if command and command not in fact.value and re.fullmatch(r"[a-z][a-z0-9-]*", command):
             instead = tools.COMMAND_INSTEAD.get(command, "")
             if not instead and command in tools.RUNTIME_COMMANDS:
                 instead = f"hailortcli {command}, on the device"
             if call.spoken and not (instead and _is_shown(call)):
                 continue  # prose: "hailo tools are needed"
-            hint = "" if instead else suggest(command, tools.COMPILER_COMMANDS)
+            hint = "" if instead else suggest(command, fact.value)
             yield Found(
                 f"the compiler's `hailo` has no command `{command}`{hint}", origin=at(file, call.line), advice=instead
             )
@@ -155,15 +157,17 @@ def unknown_runtime_name(subject: Subject) -> Iterator[Found]:
             yield Found(f"`hailo_platform` has no `{match[0].strip('.(')}`", origin=at(file, line), advice=advice)
 
 
-@rule("HAI544", "compiler-on-device", Severity.WARNING)
+@rule("HAI544", "compiler-on-device", Severity.WARNING, facts=("compiler_machines",))
 def compiler_on_device(subject: Subject) -> Iterator[Found]:
     """Steps of the Dataflow Compiler that are to run on the Raspberry Pi, or another ARM machine.
 
     Why: the compiler is there for x86-64 Linux only; the Pi gets the HEF and runs it by HailoRT.
     Fix: compile on an x86-64 machine (or in Hailo's docker image there) and copy the HEF to the Pi.
     """
-    advice = "compile on x86-64 Linux; copy the .hef to the device"
-    for file in subject.scripts:
+    fact = subject.target.facts.compiler_machines
+    for file in subject.scripts if fact is not None else ():
+        assert fact is not None
+        advice = fact.advice
         steps = [call for call in file.calls if call.tool == "hailo" and call.command in tools.BUILD_STEPS]
         steps = [call for call in steps if not call.spoken]
         remote = [call for call in steps if call.remote and _HOST.search(call.remote)]
@@ -212,7 +216,7 @@ def no_calibration_data(subject: Subject) -> Iterator[Found]:
             yield Found(f"`{call}` must be told --calib-set-path", origin=at(file, call.line))
 
 
-@rule("HAI546", "end-nodes", Severity.WARNING)
+@rule("HAI546", "end-nodes", Severity.WARNING, facts=("end_nodes_by_name",))
 def end_nodes(subject: Subject) -> Iterator[Found]:
     """The parser is not told where the network ends, is told a name that is no node, or accepts what it recommends.
 
@@ -234,7 +238,8 @@ def end_nodes(subject: Subject) -> Iterator[Found]:
         elif not ends:
             message = f"`{call}` should be told its end nodes, so that it recommends no others"
             yield Found(message, severity=Severity.INFO, origin=at(file, call.line), advice=advice)
-        for flag in ("--start-node-names", "--end-node-names"):
+        by_name = subject.target.facts.end_nodes_by_name
+        for flag in ("--start-node-names", "--end-node-names") if by_name is not None and by_name.value else ():
             for name in call.values(flag):
                 yield from _misspelt(subject, file, call.line, flag, name)
     for file, python in _pythons(subject):

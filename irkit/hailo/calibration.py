@@ -29,6 +29,7 @@ _IMAGES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", 
 _ARRAYS = frozenset({".npy"})
 _KINDS = "iufb"  # numpy's kinds that hold numbers
 _MOST_FILES = 1_000_000
+_LARGEST_SAMPLE = 256 << 20
 
 
 class CalibrationError(InputError):
@@ -182,6 +183,9 @@ def _check(place: str, shape: Sequence[int], dtype: np.dtype[Any]) -> None:
         )
     if not math.prod(shape):
         raise CalibrationError(f"{place}: holds no samples: its shape is {list(shape)}")
+    if math.prod(shape[1:]) * dtype.itemsize > _LARGEST_SAMPLE:
+        found = f"one sample of shape {list(shape[1:])} is larger than {_LARGEST_SAMPLE >> 20} MB"
+        raise CalibrationError(f"{place}: {found}; the first axis must count the samples")
 
 
 # --- several arrays ---------------------------------------------------------------------------------------------------

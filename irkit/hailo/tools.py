@@ -9,12 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-COMPILER_COMMANDS = frozenset({
-    "analyze-noise", "compiler", "params-csv", "parser", "profiler", "optimize", "tb", "visualizer", "tutorial", "har",
-    "join", "har-onnx-rt", "runtime-profiler", "dfc-studio", "help",
-})  # fmt: skip
-"""Subcommands of `hailo` with the Dataflow Compiler alone: DFC 3.31.0 lists these."""
-
 BUILD_STEPS = frozenset({"parser", "optimize", "compiler", "analyze-noise", "profiler"})
 """Steps that only run where the compiler runs, on x86-64 Linux."""
 

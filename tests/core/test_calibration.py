@@ -191,6 +191,12 @@ def test_samples_of_different_shape_are_told(tmp_path: Path) -> None:
         find_facts(only(tmp_path))
 
 
+def test_one_huge_sample_is_no_set(tmp_path: Path) -> None:
+    np.lib.format.open_memmap(tmp_path / "one.npy", "w+", np.uint8, (1, 300 << 20)).flush()
+    with pytest.raises(CalibrationError, match="is larger than 256 MB; the first axis must count the samples"):
+        open_calibration(tmp_path / "one.npy")
+
+
 def test_damage_within_an_npz_is_told(tmp_path: Path) -> None:
     np.savez_compressed(tmp_path / "data.npz", x=np.random.default_rng(0).random((20, 40, 40)))
     content = bytearray((tmp_path / "data.npz").read_bytes())
