@@ -135,7 +135,8 @@ if TYPE_CHECKING:
     from irkit.pattern import OpPattern as OpPattern, Pattern as Pattern, PatternOps as PatternOps
     from irkit.pipeline import run_passes as run_passes
     from irkit.reduction import Reduction as Reduction, reduce as reduce
-    from irkit.rewrite_rule import Refusal as Refusal, Rule as Rule, refuse as refuse, rule as rule
+    from irkit.refusal import Refusal as Refusal, refuse as refuse
+    from irkit.rewrite_rule import Rule as Rule, rule as rule
     from irkit.rewriter import (
         RewritePass as RewritePass,
         apply_rules as apply_rules,
@@ -205,7 +206,8 @@ _MODULES = {
     "pass_base": ["Context", "Effect", "Pass", "define_pass"],
     "pattern": ["OpPattern", "Pattern", "PatternOps"],
     "pipeline": ["run_passes"],
-    "rewrite_rule": ["Refusal", "Rule", "refuse", "rule"],
+    "refusal": ["Refusal", "refuse"],
+    "rewrite_rule": ["Rule", "rule"],
     "reduction": ["Reduction", "reduce"],
     "rewriter": ["RewritePass", "apply_rules", "find", "rewrite"],
     "structure": ["difference", "equal", "structural_hash"],

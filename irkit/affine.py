@@ -18,13 +18,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from irkit import ops, source
-from irkit.builder import Builder
 from irkit.ir import Node, Value
-from irkit.rewrite_rule import Refusal, refuse
+from irkit.refusal import Refusal, refuse
 from irkit.tensor import Tensor
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from irkit.builder import Builder
 
     Array = np.ndarray[Any, np.dtype[Any]]
 

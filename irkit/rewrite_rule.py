@@ -6,7 +6,6 @@ import copy
 import inspect
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from irkit.builder import Builder
@@ -20,18 +19,6 @@ from irkit.when import When
 
 if TYPE_CHECKING:
     from irkit.model import Model
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """A rule's answer that it leaves a place alone, and why."""
-
-    reason: str
-
-
-def refuse(reason: str) -> Refusal:
-    """What a rule returns from `check` or `replace` to leave the place as it is; users are shown the reason."""
-    return Refusal(reason)
 
 
 class Rule:

@@ -28,7 +28,8 @@ from irkit.matcher import Match, Matcher
 from irkit.opsets.signature import problems
 from irkit.pass_base import Context, Effect, Pass, define_pass
 from irkit.pattern_graph import trace
-from irkit.rewrite_rule import Refusal, Rule, refuse
+from irkit.refusal import Refusal, refuse
+from irkit.rewrite_rule import Rule
 from irkit.rule_index import RuleIndex
 from irkit.shapes.recorded import fits
 from irkit.splice import blocked, checked_results, splice

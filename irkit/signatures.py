@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import lru_cache
 
 from irkit.attributes import AttrKind
@@ -308,6 +307,8 @@ def unknown_operator(op: str, domain: str = "") -> str:
     if domain not in _TABLE:
         return ""
     folded = {name.casefold(): name for name in _TABLE[domain]}
+    from difflib import get_close_matches
+
     close = get_close_matches(op.casefold(), folded, 1)
     hint = f"; did you mean {folded[close[0]]}?" if close else "; those of other domains: op.domain(NAME)"
     return f"{domain or 'ONNX'} has no operator {op}{hint}"
@@ -315,6 +316,8 @@ def unknown_operator(op: str, domain: str = "") -> str:
 
 def unknown_attribute(op: str, name: str, known: Collection[str], version: str = "") -> str:
     """What to say of an attribute that an operator does not have."""
+    from difflib import get_close_matches
+
     close = get_close_matches(name, known, 1)
     hint = f"; did you mean {close[0]!r}?" if close else f"; it has: {', '.join(sorted(known)) or 'none'}"
     return f"{op} has no attribute {name!r}{version}{hint}"

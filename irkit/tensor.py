@@ -6,7 +6,6 @@ element (a *splat*), or something the reader decodes on first use.
 
 from __future__ import annotations
 
-import hashlib
 import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -196,6 +195,8 @@ class Tensor:
     def digest(self) -> str:
         """SHA-256 of the packed data (of strings: of each with its length), in hex. Type and shape are not in it."""
         if not self._digest:
+            import hashlib  # takes longer to import than a small model to read
+
             state = hashlib.sha256()
             for piece in _string_pieces(self) if self.dtype == DType.STRING else self.chunks():
                 state.update(piece)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from irkit.ir import Node
 from irkit.matcher import Match, Matcher
 from irkit.pass_base import Context
-from irkit.rewrite_rule import Refusal, Rule
+from irkit.refusal import Refusal
+from irkit.rewrite_rule import Rule
 from irkit.rewriter import Rules
 from irkit.splice import blocked
 from irkit.when import not_for

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from irkit.affine import LINEAR_OPS, read_batchnorm
 from irkit.ir import Node
 from irkit.linter import Subject
-from irkit.rewrite_rule import Refusal
+from irkit.refusal import Refusal
 from irkit.tensor import Tensor
 
 if TYPE_CHECKING:

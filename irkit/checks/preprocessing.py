@@ -93,7 +93,7 @@ def _follow(subject: Subject, value: Value) -> Normalization | None:
     import numpy as np
 
     from irkit.affine import read_affine
-    from irkit.rewrite_rule import Refusal
+    from irkit.refusal import Refusal
 
     shape = subject.shape(value)
     if shape is None or len(shape) < 2 or not isinstance(shape[1], int):

@@ -10,7 +10,7 @@ from irkit.checks.layer_weights import layer_weights
 from irkit.diagnostics import Severity
 from irkit.ir import Node, Value
 from irkit.linter import Found, Subject, rule
-from irkit.rewrite_rule import Refusal
+from irkit.refusal import Refusal
 
 if TYPE_CHECKING:
     import numpy as np

@@ -11,7 +11,7 @@ from irkit.checks.layer_weights import LayerWeights, layer_weights
 from irkit.diagnostics import Severity
 from irkit.ir import Node, Value
 from irkit.linter import Found, Subject, rule
-from irkit.rewrite_rule import Refusal
+from irkit.refusal import Refusal
 
 _LEAST_ELEMENTS = 48
 """A weight with fewer tells nothing of the distribution it was drawn from."""

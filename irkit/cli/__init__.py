@@ -48,10 +48,12 @@ class _Parser(argparse.ArgumentParser):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code. `--help` and wrong flags raise `SystemExit`, as argparse does."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    parsed = _parser(given).parse_args(given)
     gc.set_threshold(100_000)  # many objects are made and few die in cycles: the default costs a tenth of a lint
+    parsed = _parser(given).parse_args(given)
     try:
         code = int(parsed.run(parsed))
+        if arguments is None:
+            gc.freeze()  # the process ends: what is left need not be searched for cycles, which costs as much again
         if sys.stdout is not None:
             sys.stdout.flush()
         return code
