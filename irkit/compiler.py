@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -111,6 +111,7 @@ def optimize(
     cut: Sequence[str] = (),
     start: Sequence[str] = (),
     verify: Verify = "ends",
+    samples: Callable[[Model], Mapping[str, Any] | None] | None = None,
     accept_drift: Collection[str] = (),
     trace: bool = False,
     settings: Settings | None = None,
@@ -132,6 +133,7 @@ def optimize(
         cut: nodes that the chip's part ends with; what comes after them is left to the host.
         start: nodes that it begins with.
         verify: prove `each` pass, each run of exact passes (`ends`), or nothing (`none`).
+        samples: gives inputs of yours for the model as it stands, arrays (N, ...) by name: drift is measured on them.
         accept_drift: names of passes whose drift is accepted.
         trace: keep every rewrite, with its nodes and values, in the result and in report.json.
         settings: a project's, from `find_settings`: findings of lint that they know are set aside.
@@ -156,7 +158,7 @@ def optimize(
             opened, bind, shapes = parts.device, None, None
         plan = plan_passes(chip, library, exact=exact, bind=bind, shapes=shapes, only=only, skip=skip, options=options)
         _check_accepted(accept_drift, plan, library)
-        context = Context(target=chip)
+        context = Context(target=chip, samples=samples)
         run = run_pipeline(
             opened, plan, context, verify=verify, settle=not only, accept_drift=accept_drift, progress=progress
         )
@@ -283,7 +285,7 @@ def drift_finding(drift: Drift) -> Finding:
         found = f"its drift could not be measured: {drift.reason or 'no output holds floats'}"
     else:
         top1 = "" if worst.top1 is None else f", top-1 agreement {worst.top1:.1%}"
-        kind = "random inputs, which say nothing of your accuracy" if drift.is_random else "your inputs"
+        kind = "random inputs, which say nothing of your accuracy" if drift.is_random else "of your inputs"
         found = f"cosine {worst.cosine:.4f}{top1} at {worst.name!r} on {drift.inputs} {kind}"
     return Finding(
         "IRK030",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -89,29 +89,59 @@ class Drift:
         return min(self.outputs, key=lambda output: output.cosine, default=None)
 
 
-def measure(model: Model, start: int, end: int, pass_name: str, effect: str, *, accepted: bool = False) -> Drift:
-    """Measure what the edits between two marks of the journal did to the outputs, on random inputs."""
+def measure(
+    model: Model,
+    start: int,
+    end: int,
+    pass_name: str,
+    effect: str,
+    *,
+    accepted: bool = False,
+    samples: Mapping[str, Array] | None = None,
+) -> Drift:
+    """Measure what the edits between two marks of the journal did to the outputs.
+
+    Args:
+        model: as it stands.
+        start: the first mark.
+        end: the second.
+        pass_name: of the pass that made the edits.
+        effect: of that pass.
+        accepted: whether the user accepts the drift.
+        samples: the user's inputs, (N, ...) by name, as the model takes them; random ones where there are none.
+    """
     began = time.perf_counter()
     try:
         with at_mark(model.journal, end):
             after = open_session(model)
         with at_mark(model.journal, start):
             before = open_session(model)
-        specs, _ = fitting_inputs(model, start, end, before)
-        outputs, count = _run_both(before, after, [lambda seed=seed: draw(specs, seed) for seed in range(INPUTS)])
+        feeds = _given(samples) if samples else _drawn(model, start, end, before)
+        outputs, count = _run_both(before, after, feeds)
     except (ExecutionError, MissingDependencyError) as error:
         return Drift(pass_name, effect, reason=str(error), accepted=accepted)
     seconds = time.perf_counter() - began
-    return Drift(pass_name, effect, outputs, count, accepted=accepted, seconds=seconds)
+    return Drift(pass_name, effect, outputs, count, is_random=not samples, accepted=accepted, seconds=seconds)
 
 
-def _run_both(before: Session, after: Session, feeds: Sequence[Any]) -> tuple[tuple[OutputDrift, ...], int]:
+def _drawn(model: Model, start: int, end: int, before: Session) -> Iterator[Mapping[str, Array]]:
+    specs, _ = fitting_inputs(model, start, end, before)
+    return (draw(specs, seed) for seed in range(INPUTS))
+
+
+def _given(samples: Mapping[str, Array]) -> Iterator[Mapping[str, Array]]:
+    count = min(len(array) for array in samples.values())
+    return ({name: array[i : i + 1] for name, array in samples.items()} for i in range(min(count, INPUTS)))
+
+
+def _run_both(
+    before: Session, after: Session, feeds: Iterable[Mapping[str, Array]]
+) -> tuple[tuple[OutputDrift, ...], int]:
     """The drift of each output that holds floats, and on how many inputs it was measured."""
     meters: dict[str, OutputMeter] = {}
     deadline = time.perf_counter() + SECONDS
     count = 0
-    for count, make in enumerate(feeds, 1):
-        feed: Mapping[str, Array] = make()
+    for count, feed in enumerate(feeds, 1):
         old, new = before.run(feed), after.run(feed)
         for name, array in old.items():
             if getattr(array, "dtype", None) is not None and array.dtype.kind == "f":

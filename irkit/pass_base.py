@@ -62,6 +62,7 @@ class Context:
         findings: what passes have to tell the user; see `warn`.
         notes: facts for the report, by pass name.
         protected: names of values that no rewrite may remove or move over (a declared cut).
+        samples: gives inputs of the user's for the model as it stands, (N, ...) by name; None where there are none.
         banned: (rule, root node name) of rewrites that were proven wrong and must not be made again.
         refusals: why rules refused, by root node name.
         moved: where a pass that changes the shape of interior values has put their elements, so that the proof can
@@ -76,6 +77,7 @@ class Context:
     findings: list[Finding] = field(default_factory=list)
     notes: dict[str, list[str]] = field(default_factory=dict)
     protected: frozenset[str] = frozenset()
+    samples: Callable[[Model], Mapping[str, Any] | None] | None = None
     banned: set[tuple[str, str]] = field(default_factory=set)
     refusals: dict[str, list[str]] = field(default_factory=dict)
     moved: dict[str, Mapping[int, Sequence[int]]] = field(default_factory=dict)

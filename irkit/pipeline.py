@@ -437,9 +437,12 @@ class _Runner:
             return
         self.progress("measuring " + item.name, index, len(self.passes))
         accepted = item.name in self.accept_drift
+        samples = self.context.samples(self.model) if self.context.samples is not None else None
         start, end = self._start(index), self.ends[index]
         self.result.drifts.append(
-            drift_module.measure(self.model, start, end, item.name, item.effect.value, accepted=accepted)
+            drift_module.measure(
+                self.model, start, end, item.name, item.effect.value, accepted=accepted, samples=samples
+            )
         )
 
 

@@ -10,7 +10,11 @@ from typing import TYPE_CHECKING
 from irkit.errors import OptionError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any
+
     from irkit.hailo.equipment import Equipment
+    from irkit.model import Model
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -74,6 +78,21 @@ def equipment_of(options: argparse.Namespace) -> Equipment:
         compression=level,
         nms=options.nms or "",
     )
+
+
+def samples_of(options: argparse.Namespace) -> Callable[[Model], Mapping[str, Any] | None] | None:
+    """Gives samples of the calibration set to measure drift on; None where there is none."""
+    if options.calib is None:
+        return None
+    how, path = equipment_of(options).preprocessing, options.calib
+
+    def samples(model: Model) -> Mapping[str, Any] | None:
+        from irkit.drift import INPUTS
+        from irkit.runtime.samples import drift_samples
+
+        return drift_samples(model, path, how, INPUTS)
+
+    return samples
 
 
 def numbers_of(flag: str, text: str | None) -> tuple[float, ...]:

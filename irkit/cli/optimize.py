@@ -124,6 +124,7 @@ def _optimized(
 ) -> OptimizeResult:
     from irkit import compiler
 
+    samples = deploying.samples_of(options)
     with console.stdout_for_results():
         return compiler.optimize(
             path,
@@ -138,6 +139,7 @@ def _optimized(
             cut=[name for name in arguments.names_of(options.cut) if name != "none"],
             start=arguments.names_of(options.start),
             verify=options.verify,
+            samples=samples,
             accept_drift=arguments.names_of(options.accept_drift),
             settings=arguments.project_settings(),
             trace=options.trace,
@@ -207,7 +209,9 @@ def next_command(result: OptimizeResult, options: argparse.Namespace, folder: Pa
     if "--bind" in again or "--shape" in again:
         return again
     if all(finding.rule == "drift-not-accepted" for finding in errors):
-        return f"{again} --exact   (keeps the function; or accept the change: --accept-drift)"
+        target = ["--target", options.target] if options.target else []
+        exact = arguments.command_line("irkit", "optimize", str(options.model), *target, "--exact")
+        return f"{exact}   (keeps the function; or accept the change: --accept-drift)"
     if any(finding.rule in ("wrong-rewrite", "pass-failed") for finding in errors):
         own = [word for path in options.passes for word in ("--passes", str(path))]
         only = ["--pipeline", options.only] if options.only else []

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from irkit.errors import OptionError
+from irkit.errors import ModelError, OptionError
 from irkit.hailo.calibration import open_calibration
 from irkit.hailo.calibration_writer import write_calibration
 from irkit.hailo.ports import Port, input_ports
@@ -66,6 +66,14 @@ def model_samples(
         if given is None:
             return drawn(model, min(most, DRAWN))
         return _read(model, given, Preprocessing(mean=mean, std=std, layout=layout), most)
+
+
+def drift_samples(model: Model, path: Path, how: Preprocessing, most: int) -> dict[str, Array] | None:
+    """Samples of a calibration set for the model as it stands; None where they are not for its inputs."""
+    try:
+        return _read(model, path, how, most).arrays
+    except (ModelError, OptionError):
+        return None
 
 
 def preprocessing_of(preprocess: dict[str, Any], layout: str = "nhwc") -> Preprocessing:

@@ -437,3 +437,27 @@ def test_a_wrong_bundle_fails_with_what_to_mend(
 
 def test_at_least_thirty_wrong_bundles() -> None:
     assert len(WRONG) >= 30
+
+
+def test_drift_is_measured_on_the_calibration_data(tmp_path: Path) -> None:
+    """Within the budget on real data, a change needs nobody's word; on random data it always does."""
+    text = """
+opset 17
+graph(%x: float32[1,16]) -> (%y) {
+  %big: float32[16] = splat(40.0)
+  %w: float32[16,4] = random(seed=7)
+  %a = Mul(%x, %big)
+  %g = Gelu(%a) @gelu
+  %y = MatMul(%g, %w) @fc
+}
+"""
+    model = tmp_path / "gelu.onnx"
+    irkit.save(irkit.parse_model(text.replace("opset 17", "opset 20")), model)
+    assert main(["optimize", str(model), "-o", str(tmp_path / "random")]) == 1
+    data = np.random.default_rng(0).choice([-1.0, 1.0], (200, 1, 1, 16)).astype(np.float32)
+    bundle = _optimize(tmp_path, samples=data, model=model)
+    manifest = _json(bundle / "manifest.json")
+    assert manifest["drift"] == "none"
+    (drift,) = _json(bundle / "report.json")["drifts"]
+    assert not drift["is_random"]
+    assert drift["inputs"] == 100
