@@ -461,3 +461,92 @@ graph(%x: float32[1,16]) -> (%y) {
     (drift,) = _json(bundle / "report.json")["drifts"]
     assert not drift["is_random"]
     assert drift["inputs"] == 100
+
+
+# --- what is there ---------------------------------------------------------------------------------------------------
+
+
+def _checks(capsys: pytest.CaptureFixture[str]) -> dict[str, dict[str, str]]:
+    capsys.readouterr()
+    main(["doctor", "--format", "json"])
+    return {check["name"]: check for check in json.loads(capsys.readouterr().out)["checks"]}
+
+
+def test_doctor_says_what_is_missing_and_how_to_get_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    checks = _checks(capsys)
+    assert checks["HailoRT"]["state"] == "missing"
+    assert "hailo-all" in checks["HailoRT"]["advice"]
+    assert checks["Dataflow Compiler"]["state"] == "missing"
+    assert checks["ONNX Runtime"]["state"] == "here"
+    assert checks["device"]["state"] == "not known"
+    assert main(["doctor"]) == 0
+
+
+@pytest.mark.usefixtures("doubles")
+def test_doctor_and_bench_with_a_device(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", os.pathsep.join([str(DOUBLES / "bin"), os.environ["PATH"]]))
+    checks = _checks(capsys)
+    assert checks["HailoRT"]["found"] == "4.23.0"
+    assert checks["device"]["found"] == "hailo8, firmware 4.23.0"
+    assert checks["Dataflow Compiler"]["state"] == "here"
+    monkeypatch.setenv("IRKIT_DOUBLE_DEVICE", "none")
+    assert _checks(capsys)["device"]["state"] == "missing"
+    monkeypatch.delenv("IRKIT_DOUBLE_DEVICE")
+    bundle = _optimize(tmp_path)
+    assert main(["compile", str(bundle)]) == 0
+    capsys.readouterr()
+    assert main(["bench", str(bundle), "--frames", "10", "--format", "json"]) == 0
+    chip = json.loads(capsys.readouterr().out)["hailortcli"]
+    assert (chip["fps"], chip["hw_latency"], chip["overall_latency"], chip["average_power"]) == (
+        1329.5,
+        0.75,
+        1.5,
+        2.79,
+    )
+
+
+def test_versions_that_do_not_fit_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    from irkit.runtime import doctor
+
+    def here(name: str, found: str) -> doctor.Check:
+        return doctor.Check(name, doctor.State.HERE, found)
+
+    monkeypatch.setattr(doctor, "_version", lambda name: "3.33.1" if "dataflow" in name else "")
+    told = list(doctor._fit([here("HailoRT", "4.20.0"), here("driver", "4.23.0")]))
+    assert [check.name for check in told] == ["driver and HailoRT", "compiler and HailoRT"]
+    assert not list(doctor._fit([here("HailoRT", "4.23.0"), here("driver", "4.23.0")]))
+
+
+# --- comparing -------------------------------------------------------------------------------------------------------
+
+
+def test_compare_finds_the_first_tensor_that_parts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with irkit.load(IMU) as model:
+        weight = model.graph.node("/project/Gemm").inputs[1]
+        assert weight is not None
+        assert weight.constant is not None
+        weight.set_initializer(irkit.Tensor.of(np.array(weight.constant.numpy()) * np.float32(1.01)))
+        irkit.save(model, tmp_path / "other.onnx")
+    assert main(["compare", str(IMU), str(IMU)]) == 0
+    capsys.readouterr()
+    assert main(["compare", str(IMU), str(tmp_path / "other.onnx"), "--format", "json"]) == 1
+    assert json.loads(capsys.readouterr().out)["first"] == "/project/Gemm_output_0"
+    assert main(["compare", str(IMU), str(tmp_path / "other.onnx"), "--tolerance", "0.5"]) == 0
+    assert main(["compare", str(IMU), str(tmp_path / "none.onnx")]) == 2
+
+
+def test_compare_with_recorded_tensors(tmp_path: Path) -> None:
+    frames = np.ascontiguousarray(_samples(5).transpose(0, 3, 1, 2))
+    np.save(tmp_path / "x.npy", frames)
+    logits = _plain(IMU, _samples(5))
+    np.savez(tmp_path / "same.npz", behavior_logits=logits)
+    np.savez(tmp_path / "other.npz", behavior_logits=logits + 1)
+    data = ["--data", str(tmp_path / "x.npy")]
+    assert main(["compare", str(IMU), str(tmp_path / "same.npz"), *data]) == 0
+    assert main(["compare", str(IMU), str(tmp_path / "other.npz"), *data]) == 1
+    assert main(["compare", str(IMU), str(tmp_path / "same.npz")]) == 2
