@@ -128,12 +128,19 @@ class Subject:
         return frozenset(live)
 
     @functools.cached_property
+    def invalid(self) -> frozenset[Node]:
+        """Nodes that do not take their operands, of which nothing else can be said."""
+        return frozenset(problem.node for problem in self.inference.problems if not problem.declared)
+
+    @functools.cached_property
     def idle(self) -> Mapping[Node, Value]:
         """Nodes of the main graph that do nothing, such as a Dropout, with the value they pass on."""
         sources = ((node, self._passed_on(node)) for node in self.model.graph)
         return {node: source for node, source in sources if source is not None}
 
     def _passed_on(self, node: Node) -> Value | None:
+        if node in self.invalid:
+            return None
         source = identity_source(node)
         if source is None and self._may_keep_shape(node) and node.inputs[0] is not None:
             before, after = self.shape(node.inputs[0]), self.shape(node.output)
@@ -150,7 +157,10 @@ class Subject:
 
     @functools.cached_property
     def nodes(self) -> tuple[Node, ...]:
-        """The nodes the chip would have to run, in order: of the main graph, without constants and what goes away."""
+        """The nodes the chip would have to run, in order: of the main graph, without constants and what goes away.
+
+        Invalid ones are left out: rules on operators need not look out for operands that are missing.
+        """
         needed: set[Node] = set()
         pending = list(self.model.graph.outputs)
         while pending:
@@ -162,7 +172,7 @@ class Subject:
         return tuple(node for node in self.model.graph if node in needed and not self._goes_away(node))
 
     def _goes_away(self, node: Node) -> bool:
-        return node in self.idle or (node.op == "Constant" and not node.domain)
+        return node in self.idle or node in self.invalid or (node.op == "Constant" and not node.domain)
 
     @functools.cached_property
     def by_op(self) -> Mapping[str, tuple[Node, ...]]:
@@ -222,8 +232,10 @@ class _Flow:
                 self._note_shape(node)
 
     def _folds(self, node: Node) -> bool:
+        if node in self.subject.invalid:
+            return False
         if node.op in ("Shape", "Size") and not node.domain:
-            return node.inputs[0] not in self._loose
+            return node.input(0) not in self._loose
         if any(value is not None and value not in self.constants for value in node.inputs):
             return False
         return bool(node.inputs) and not node.subgraphs and ops.is_deterministic(node)

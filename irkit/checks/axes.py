@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from irkit import ops
 from irkit.checks.conditions import worked_axes
+from irkit.checks.reading import shape_in
 from irkit.checks.telling import told
 from irkit.diagnostics import Severity
 from irkit.ir import Node
@@ -49,7 +50,7 @@ def argmax_form(subject: Subject) -> Iterator[Found]:
 
 
 def _axis_words(subject: Subject, node: Node) -> str:
-    shape = subject.shape(node.inputs[0]) if node.inputs[0] is not None else None
+    shape = shape_in(subject, node)
     on = f" of {format_shape(shape)}" if shape is not None else ""
     return f"axis {ops.attribute(node, 'axis')}{on}"
 
@@ -89,7 +90,7 @@ def slice_form(subject: Subject) -> Iterator[Found]:
 
 
 def _cut_words(subject: Subject, node: Node) -> str:
-    shape = subject.shape(node.inputs[0]) if node.inputs[0] is not None else None
+    shape = shape_in(subject, node)
     axes = worked_axes(node) if node.op == "Slice" else None
     parts = [
         f"axes ({', '.join(map(str, axes))})" if axes is not None else "",

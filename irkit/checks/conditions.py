@@ -48,6 +48,8 @@ class Case(NamedTuple):
         before, after = self.subject.shape(self.node.inputs[0]), self.subject.shape(self.node.output)
         if before is None or after is None or len(before) != len(after) or _reverses(self.node):
             return axes
+        if any(not -len(before) <= axis < len(before) for axis in axes):
+            return axes
         return tuple(axis for axis in axes if before[axis] is None or before[axis] != after[axis])
 
     def given_inputs(self, slots: Sequence[int]) -> Iterator[tuple[int, Value]]:

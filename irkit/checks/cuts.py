@@ -90,7 +90,8 @@ def is_layer(subject: Subject, node: Node) -> bool:
 
 def weights_of(subject: Subject, layer: Node) -> int:
     """How many weights a layer has, biases not counted."""
-    shape = subject.shape(layer.inputs[1]) if layer.inputs[1] is not None else None
+    weight = layer.input(1)
+    shape = subject.shape(weight) if weight is not None else None
     return math.prod(dim for dim in shape if isinstance(dim, int)) if shape is not None else 0
 
 

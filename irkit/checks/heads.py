@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from irkit.checks.cuts import FEW_WEIGHTS, ends_before, is_layer, producer, sources, weights_of
+from irkit.checks.reading import shape_in
 from irkit.identities import permutation
 from irkit.ir import Node, Value
 from irkit.linter import Subject
@@ -93,7 +94,7 @@ def _flattened_area(subject: Subject, value: Value | None, size: int) -> int | N
     for _ in range(_MOST_STEPS):
         if node is None or is_layer(subject, node):
             return None
-        before = subject.shape(node.inputs[0]) if node.op in _FLATTENING and node.inputs[0] is not None else None
+        before = shape_in(subject, node) if node.op in _FLATTENING else None
         if before is not None and len(before) == 4:
             return _area(subject, node, before, size)
         node = next(sources(subject, node), None)

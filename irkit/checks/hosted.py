@@ -8,6 +8,7 @@ from typing import Any
 from irkit import ops
 from irkit.checks.cuts import advice_to_cut, advice_to_end_before, named, producer
 from irkit.checks.heads import Head, heads
+from irkit.checks.reading import shape_in
 from irkit.checks.telling import grounds, told, with_advice
 from irkit.diagnostics import Severity
 from irkit.ir import Node
@@ -29,7 +30,7 @@ def recurrent_layer(subject: Subject) -> Iterator[Found]:
 
 
 def _recurrence(subject: Subject, node: Node) -> str:
-    shape = subject.shape(node.inputs[0]) if node.inputs[0] is not None else None
+    shape = shape_in(subject, node)
     time = 1 if ops.attribute(node, "layout") else 0
     steps = shape[time] if shape is not None and len(shape) == 3 else None
     parts = [_text(ops.attribute(node, "direction")), f"{steps} steps" if isinstance(steps, int) else ""]
@@ -109,7 +110,7 @@ def embedding_lookup(subject: Subject) -> Iterator[Found]:
 
 
 def _table_size(subject: Subject, node: Node) -> str:
-    shape = subject.shape(node.inputs[0]) if node.inputs[0] is not None else None
+    shape = shape_in(subject, node)
     return f"of {'x'.join(map(str, shape))} numbers" if shape is not None else ""
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from irkit import ops
 from irkit.checks.conditions import worked_axes
+from irkit.checks.reading import integers, shape_in
 from irkit.checks.telling import told
 from irkit.diagnostics import Severity
 from irkit.ir import Node
@@ -33,21 +34,21 @@ def _in_two_dimensions(subject: Subject, node: Node) -> str:
         return ""
     parts = [f"kernel (1, {kernel[0]})"]
     for name, neutral in (("strides", 1), ("dilations", 1)):
-        value = ops.attribute(node, name)
-        if value and value[0] != neutral:
+        value = integers(node, name)
+        if len(value) == 1 and value[0] != neutral:
             parts.append(f"{name} (1, {value[0]})")
-    pads = ops.attribute(node, "pads")
-    if pads and any(pads):
+    pads = integers(node, "pads")
+    if len(pads) == 2 and any(pads):
         parts.append(f"pads (0, {pads[0]}, 0, {pads[1]})")
-    shape = subject.shape(node.inputs[0]) if node.inputs[0] is not None else None
+    shape = shape_in(subject, node)
     on = f" on {format_shape((*shape[:2], 1, shape[2]))}" if shape is not None and len(shape) == 3 else ""
     return f"the same in 2-D: {node.op} of {', '.join(parts)}{on}"
 
 
 def _kernel(subject: Subject, node: Node) -> Sequence[Any]:
-    given = ops.attribute(node, "kernel_shape")
+    given = integers(node, "kernel_shape")
     if given:
-        return tuple(given)
+        return given
     weight = node.input(1)
     shape = subject.shape(weight) if weight is not None and node.op.startswith("Conv") else None
     return shape[2:] if shape is not None else ()
@@ -111,7 +112,7 @@ def _resize_words(_subject: Subject, node: Node) -> str:
 
 def _as_scales(subject: Subject, node: Node) -> str:
     """The scales that the sizes come to."""
-    before = subject.shape(node.inputs[0]) if node.inputs[0] is not None else None
+    before = shape_in(subject, node)
     after = subject.shape(node.output)
     if node.input(3) is None or before is None or after is None or len(before) != len(after):
         return ""
@@ -141,7 +142,7 @@ def _reduced(_subject: Subject, node: Node) -> str:
 
 def _as_pooling(subject: Subject, node: Node) -> str:
     """The pooling that a reduction over height and width is."""
-    shape = subject.shape(node.inputs[0]) if node.inputs[0] is not None else None
+    shape = shape_in(subject, node)
     axes = worked_axes(node)
     pooling = {"ReduceMax": "MaxPool", "ReduceMean": "AveragePool"}.get(node.op)
     if pooling is None or shape is None or len(shape) != 4 or axes is None or {axis % 4 for axis in axes} != {2, 3}:
@@ -163,7 +164,7 @@ def normalization_form(subject: Subject) -> Iterator[Found]:
 
 
 def _norm_words(subject: Subject, node: Node) -> str:
-    shape = subject.shape(node.inputs[0]) if node.inputs[0] is not None else None
+    shape = shape_in(subject, node)
     groups, axis = ops.attribute(node, "num_groups"), ops.attribute(node, "axis")
     parts = [
         f"{groups} groups" if groups else "",

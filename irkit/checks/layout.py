@@ -31,10 +31,10 @@ def layout_change(subject: Subject) -> Iterator[Found]:
 
 
 def _as_a_whole(chain: Chain) -> str:
-    """What the chain does: `; it permutes NCHW to N(HW)C, merges H and W: [1,64,8,8] to [1,64,64]`."""
+    """What the chain does: `; found that it permutes NCHW to N(HW)C, merges H and W: [1,64,8,8] to [1,64,64]`."""
     who = "it" if len(chain.nodes) == 1 else f"the chain {_operators(chain.nodes)}"
     shapes = f"{format_shape(chain.before)} to {format_shape(chain.after)}"
-    return f"; {who} {chain.effect}: {shapes}" if chain.effect else f"; {who} turns {shapes}"
+    return f"; found that {who} {chain.effect}: {shapes}" if chain.effect else f"; found that {who} turns {shapes}"
 
 
 def _operators(nodes: tuple[Node, ...]) -> str:

@@ -44,7 +44,7 @@ def _box_distribution(subject: Subject, integral: Node) -> list[Node]:
     A convolution with one output, and a number for each bin, of the softmax over the bins of a map.
     """
     weight = sizes(subject, integral.input(1))
-    if weight is None or weight[0] != 1 or not 1 < math.prod(weight) <= FEW_WEIGHTS:
+    if not weight or weight[0] != 1 or not 1 < math.prod(weight) <= FEW_WEIGHTS:
         return []
     before = list(_layout_before(subject, integral))
     has_softmax = any(is_op(node, "Softmax") for node in before)

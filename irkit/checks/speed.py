@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from irkit import ops
 from irkit.checks.conditions import worked_axes
 from irkit.checks.cuts import is_layer, producer
+from irkit.checks.reading import integers, shape_in
 from irkit.checks.telling import grounds
 from irkit.diagnostics import Severity
 from irkit.ir import Node, Value
@@ -88,11 +89,11 @@ def large_pool(subject: Subject) -> Iterator[Found]:
 
 
 def _pooled_area(subject: Subject, node: Node) -> int | None:
-    shape = subject.shape(node.inputs[0]) if node.inputs[0] is not None else None
+    shape = shape_in(subject, node)
     if shape is None or len(shape) != 4:
         return None
     if node.op == "AveragePool":
-        return math.prod(ops.attribute(node, "kernel_shape") or (0,))
+        return math.prod(integers(node, "kernel_shape") or (0,))
     axes = worked_axes(node) if node.op == "ReduceMean" else (2, 3)
     if axes is None or {axis % 4 for axis in axes} != {2, 3}:
         return None
@@ -136,7 +137,7 @@ def _averaged(subject: Subject, gate: Value | None) -> list[Node | None]:
         if node is None:
             return []
         if node.op in ("GlobalAveragePool", "ReduceMean", "AveragePool"):
-            return [producer(subject, node.inputs[0])]
+            return [producer(subject, node.input(0))]
         if not is_layer(subject, node) and node.op not in _GATES | _LAYOUT:
             return []
         node = next((source for value in node.inputs if (source := producer(subject, value)) is not None), None)
@@ -190,9 +191,9 @@ def uneven_padding(subject: Subject) -> Iterator[Found]:
     if fact is None:
         return
     for node, kernel, _ in _convolutions(subject):
-        pads = ops.attribute(node, "pads") or (0,) * (2 * len(kernel))
+        pads = integers(node, "pads")
         begin, end = pads[: len(kernel)], pads[len(kernel) :]
-        if any(b - a not in fact.value for a, b in zip(begin, end, strict=True)):
+        if any(after - before not in fact.value for before, after in zip(begin, end, strict=False)):
             text = f"{node.op}: padding should be even, or one more at the end; found {_by(begin)} before"
             yield Found(f"{text} and {_by(end)} behind {_grounds(fact)}", node, advice=fact.advice)
 
@@ -226,9 +227,9 @@ def _convolutions(subject: Subject) -> Iterator[tuple[Node, tuple[int, ...], tup
     """The 2-D convolutions that are no patches, with kernel and strides."""
     for node in subject.of("Conv"):
         weight = _shape(subject, node.input(1))
-        sizes = ops.attribute(node, "kernel_shape") or (weight[2:] if weight is not None else ())
+        sizes = integers(node, "kernel_shape") or (weight[2:] if weight is not None else ())
         kernel = tuple(size for size in sizes if isinstance(size, int))
-        strides = tuple(ops.attribute(node, "strides") or (1,) * len(kernel))
+        strides = integers(node, "strides") or (1,) * len(kernel)
         is_patch = kernel == strides and max(kernel, default=1) > 1
         if len(kernel) == len(sizes) == 2 and not is_patch:
             yield node, kernel, strides
