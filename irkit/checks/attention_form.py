@@ -20,6 +20,9 @@ _MOST_STEPS = 12
 _MERGES = ((0, 2, 1, 3), (0, 3, 1, 2))
 """Transposes that bring the heads beside their width: of (N, heads, L, d), and of (N, heads, d, L)."""
 
+_MODULE_MERGE = (2, 0, 1, 3)
+"""The same to (L, N, heads, d)."""
+
 
 @dataclass
 class _Walk:
@@ -37,38 +40,40 @@ class _Walk:
 def attentions(subject: Subject) -> dict[Node, str]:
     """The nodes of attention blocks, from the splitting of heads to their merging.
 
-    They are `attention` as PyTorch spells it; `attention-of-keras`, where heads are scaled before they are turned, is
-    told of the Reshapes and the Softmax.
+    They are `attention` as heads are split by view and permute in PyTorch, and `attention-module` as its
+    MultiheadAttention does it, the sequence first. `attention-of-keras`, where heads are scaled before they are turned,
+    is told of the Reshapes and the Softmax.
     """
     found: dict[Node, str] = {}
     for softmax in subject.of("Softmax"):
-        members, is_as_keras = _around(subject, softmax)
-        if is_as_keras:
-            refused = (node for node in members if is_op(node, "Reshape", "Softmax"))
-            found.update(dict.fromkeys(refused, "attention-of-keras"))
-        else:
-            found.update(dict.fromkeys(members, "attention"))
+        members, name = _around(subject, softmax)
+        if name == "attention-of-keras":
+            members = [node for node in members if is_op(node, "Reshape", "Softmax")]
+        found.update(dict.fromkeys(members, name))
     return found
 
 
-def _around(subject: Subject, softmax: Node) -> tuple[list[Node], bool]:
-    """The nodes of the attention around a Softmax, and whether it is spelled as Keras does.
+def _around(subject: Subject, softmax: Node) -> tuple[list[Node], str]:
+    """The nodes of the attention around a Softmax and the name of its spelling.
 
     There are none where it is not all there in a form that is known.
     """
     scores = _product_before(subject, softmax.inputs[0], _MOST_STEPS)
     mixing = _product_behind(subject, softmax)
     if not scores or not mixing:
-        return [], False
+        return [], ""
     query_key, value_product = scores[-1], mixing[-1]
     values = [value for value in value_product.inputs if not _comes_from(subject, value, (*mixing, softmax))]
     walks = [_heads(subject, value) for value in (*query_key.inputs, *values)]
     merging = _merging(subject, value_product)
     if len(walks) != 3 or not merging or not all(walk.splits_heads for walk in walks):
-        return [], False
+        return [], ""
     members = [node for walk in walks for node in walk.nodes]
     members += _beside(subject, members)
-    return [*members, *scores, softmax, *mixing, *merging], any(walk.is_scaled_early for walk in walks)
+    is_module = any(turns(node, _MODULE_MERGE) for node in merging)
+    is_as_keras = any(walk.is_scaled_early for walk in walks)
+    name = "attention-of-keras" if is_as_keras else "attention-module" if is_module else "attention"
+    return [*members, *scores, softmax, *mixing, *merging], name
 
 
 def _product_before(subject: Subject, value: Value | None, steps: int) -> list[Node]:
@@ -156,7 +161,7 @@ def _splits_map(subject: Subject, node: Node) -> bool:
 def _merging(subject: Subject, product: Node) -> list[Node]:
     """The nodes behind the last product that put the heads beside each other again."""
     readers = users(subject, product.output)
-    turned = [node for node in readers if turns(node, *_MERGES)]
+    turned = [node for node in readers if turns(node, *_MERGES, _MODULE_MERGE)]
     if turned:
         readers = [reader for node in turned for reader in users(subject, node.output)]
     merges = [node for node in readers if is_op(node, "Reshape", "Flatten") and _shrinks(subject, node, bool(turned))]

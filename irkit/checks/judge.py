@@ -84,9 +84,17 @@ def _as_member(name: str, entry: Pattern) -> Verdict:
 
 
 def unmet_needs(subject: Subject) -> dict[Node, list[tuple[Need, str]]]:
-    """Needs that nodes surely do not meet, with what must be and what was found; of operators that may be taken."""
+    """Needs that nodes surely do not meet, with what must be and what was found; of operators that may be taken.
+
+    Members of a pattern that is taken are taken with it, whatever their operator needs elsewhere.
+    """
     refused = (Status.UNSUPPORTED, Status.CONSTANT_ONLY, Status.UNKNOWN)
-    found = {node: list(_unmet(subject, node)) for node, item in subject.once(verdicts) if item.status not in refused}
+    judged = [
+        node
+        for node, item in subject.once(verdicts)
+        if item.status not in refused and not (item.pattern and item.status is Status.SUPPORTED)
+    ]
+    found = {node: list(_unmet(subject, node)) for node in judged}
     return {node: needs for node, needs in found.items() if needs}
 
 

@@ -225,7 +225,14 @@ def _token_mixing(subject: Subject, transpose: Node) -> list[Node]:
     return [transpose, node] if node is not None and turns(node, (0, 2, 1)) and has_layer and flatten is None else []
 
 
+def _sequence_first(subject: Subject, transpose: Node) -> list[Node]:
+    """(1, L, C) to (L, 1, C) or back: nothing moves in memory."""
+    shapes = shapes_of(subject, transpose)
+    return [transpose] if turns(transpose, (1, 0, 2)) and shapes is not None and 1 in shapes[0][:2] else []
+
+
 _AROUND = {
+    "sequence-first": _sequence_first,
     "token-mixing": _token_mixing,
     "tokens": _tokens,
     "map-dense": _map_dense,
