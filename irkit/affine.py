@@ -107,7 +107,7 @@ def read_batchnorm(node: Node, opset: int) -> BatchNorm | Refusal:
     if why := _trains(node, opset):
         return refuse(why)
     names = ("scale", "bias", "mean", "variance")
-    found = [as_float64(value) for value in node.inputs[1:5]]
+    found = [as_float64(node.input(slot)) for slot in range(1, 5)]
     for name, data in zip(names, found, strict=True):
         if data is None:
             return refuse(f"its {name} is no floating-point constant")
@@ -146,7 +146,7 @@ def read_arithmetic(node: Node, operand: Value, channels: int, rank: int | None 
     import numpy as np
 
     left = node.inputs[0] is operand
-    other = node.inputs[1 if left else 0]
+    other = node.input(1 if left else 0)
     known = operand.shape
     shape = _aligned(node, other, rank if rank is not None or known is None else len(known))
     if shape is None or any(dim != 1 for axis, dim in enumerate(shape) if axis != 1) or shape[1] not in (1, channels):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from irkit import Report, Severity, load
+from irkit import Report, Severity, load, parse_model
 from irkit.checks import ALL_RULES
 from irkit.linter import run_rules
 from irkit.target import Target, load_target
@@ -65,3 +65,24 @@ def test_a_node_is_told_of_once_for_each_fact(corpus: Path) -> None:
 def models(corpus: Path) -> Iterator[Path]:
     for entry in json.loads((corpus / "manifest.json").read_text(encoding="utf-8"))["models"]:
         yield corpus / entry["file"]
+
+
+ODD = ["", "{axis=9, axes=[7], perm=[0,5]}", "{kernel_shape=[3], strides=2, pads=[1], mode=3}"]
+    "",
+    "{axis=9}",
+    "{axes=[7]}",
+    "{perm=[0,5]}",
+    "{kernel_shape=[3], strides=2, pads=[1]}",
+    '{hidden_size="x"}',
+    "{mode=3}",
+]
+
+
+@pytest.mark.parametrize("attributes", ODD)
+def test_invalid_nodes_stop_no_rule(attributes: str) -> None:
+    """Every operator of the table, without operands and with the wrong ones: said to be invalid, or left alone."""
+    for op in (name for name in hailo8().operators if "::" not in name):
+        for operands in ("", "%x", "%x, %x", "%v, %x"):
+            text = f"graph(%x: float32[1,4,8,8], %v: float32[]) -> (%y) {{ %y = {op}({operands}) {attributes} @node }}"
+            report = run_rules(parse_model(text), hailo8(), ALL_RULES)
+            assert {item.node for item in report.findings if item.rule == "invalid-node"} <= {"node"}, op
