@@ -68,14 +68,6 @@ def models(corpus: Path) -> Iterator[Path]:
 
 
 ODD = ["", "{axis=9, axes=[7], perm=[0,5]}", "{kernel_shape=[3], strides=2, pads=[1], mode=3}"]
-    "",
-    "{axis=9}",
-    "{axes=[7]}",
-    "{perm=[0,5]}",
-    "{kernel_shape=[3], strides=2, pads=[1]}",
-    '{hidden_size="x"}',
-    "{mode=3}",
-]
 
 
 @pytest.mark.parametrize("attributes", ODD)
