@@ -92,7 +92,7 @@ def _read(subject: Subject, node: Node) -> Iterator[LayerWeights]:
     if not (np.isfinite(low) & np.isfinite(high)).all():
         return
     fan_in, fan_out = _fans(node, tensor, axis)
-    yield LayerWeights(node, tensor, low, high, fan_in, fan_out, _batch_norm_behind(node), subject.model.opset)
+    yield LayerWeights(node, tensor, low, high, fan_in, fan_out, _batch_norm_behind(subject, node), subject.model.opset)
 
 
 def _output_axis(node: Node, rank: int) -> int:
@@ -112,6 +112,8 @@ def _fans(node: Node, tensor: Tensor, axis: int) -> tuple[int, int]:
     return tensor.size // outputs, outputs
 
 
-def _batch_norm_behind(node: Node) -> Node | None:
+def _batch_norm_behind(subject: Subject, node: Node) -> Node | None:
     users = [use.node for use in node.output.uses]
-    return users[0] if len(users) == 1 and users[0].op == "BatchNormalization" and not users[0].domain else None
+    if len(users) != 1 or users[0].op_id != "BatchNormalization" or users[0] in subject.invalid:
+        return None
+    return users[0]

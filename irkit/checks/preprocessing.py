@@ -99,8 +99,10 @@ def _follow(subject: Subject, value: Value) -> Normalization | None:
     if shape is None or len(shape) < 2 or not isinstance(shape[1], int):
         return None
     scale, shift, nodes = np.ones(shape[1]), np.zeros(shape[1]), []
-    while len(value.uses) == 1 and next(iter(value.uses)).node.op in _AFFINE:
+    while len(value.uses) == 1:
         node = next(iter(value.uses)).node
+        if node.op_id not in _AFFINE or node in subject.invalid:
+            break
         affine = read_affine(node, value, shape[1], subject.model.opset, len(shape))
         if isinstance(affine, Refusal) or not (np.isfinite([affine.scale, affine.shift]).all() and affine.scale.all()):
             break

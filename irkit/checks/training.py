@@ -171,7 +171,9 @@ def _next_linear(subject: Subject, node: Node) -> Node | None:
         if len(users) != 1 or value.is_graph_output:
             return None
         user = users[0]
-        if user.op in ("Gemm", "MatMul") and user.inputs[0] is value:
+        if user in subject.invalid:
+            return None
+        if user.op in ("Gemm", "MatMul") and user.input(0) is value:
             return user
         others = [item for item in user.inputs if item is not value and item is not None]
         adds = user.op == "Add" and all(subject.is_constant(item) for item in others)
@@ -183,7 +185,8 @@ def _next_linear(subject: Subject, node: Node) -> Node | None:
 
 def _widths(node: Node) -> tuple[int, int] | None:
     """Numbers in and out of a Gemm or MatMul with a constant weight of rank 2."""
-    weight = node.inputs[1].constant if node.inputs[1] is not None else None
+    operand = node.input(1)
+    weight = operand.constant if operand is not None else None
     if weight is None or weight.rank != 2:
         return None
     rows, columns = weight.shape

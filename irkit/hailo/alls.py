@@ -75,11 +75,6 @@ class Script:
             if command.name == name and (first is None or command.args[:1] == (first,)):
                 yield command
 
-    def setting(self, name: str, first: str | None, key: str) -> tuple[Value, int] | None:
-        """What the last such command sets `key` to, with its line; None where none sets it."""
-        found = [(item.kwargs[key], item.line) for item in self.of(name, first) if key in item.kwargs]
-        return found[-1] if found else None
-
 
 # --- printing --------------------------------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -83,7 +84,9 @@ class PythonSyntaxError(Exception):
 def read_python(text: str) -> PythonFile:
     """Read a Python file. Raises `PythonSyntaxError`."""
     try:
-        tree = ast.parse(text)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # an odd escape in someone's text is no matter of ours
+            tree = ast.parse(text)
     except SyntaxError as problem:
         raise PythonSyntaxError(problem.msg, problem.lineno or 1) from problem
     except (ValueError, RecursionError, MemoryError) as problem:

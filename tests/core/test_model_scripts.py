@@ -52,8 +52,8 @@ def test_a_script_is_read_with_its_lines() -> None:
     assert script.commands[3].kwargs["loss_layer_names"] == ("conv42", "conv53")
     assert script.commands[6].outputs == ("conv4_d0", "conv4_d1")
     assert (script.commands[7].on, script.commands[7].name) == ("context_0", "place")
-    assert script.setting("allocator_param", None, "timeout") == ("25m", 9)
-    assert script.setting("allocator_param", None, "seed") is None
+    assert [item.kwargs["timeout"] for item in script.of("allocator_param")] == ["25m"]
+    assert list(script.of("post_quantization_optimization", "adaround")) == []
 
 
 def test_what_is_printed_reads_back_as_the_same_commands() -> None:

@@ -127,6 +127,11 @@ def test_what_is_no_python_is_told(text: str) -> None:
         read_python(text)
 
 
+def test_odd_escapes_are_no_matter_of_ours(recwarn: pytest.WarningsRecorder) -> None:
+    read_python("pattern = '\\d'\n")
+    assert not recwarn.list
+
+
 def test_a_shell_script_holds_model_scripts() -> None:
     text = "cat > net.alls <<'EOF'\n# on the chip\nnormalization1 = normalization([0.0], [255.0])\nEOF\n"
     text += "cat <<EOF\nprose\nEOF\n"
