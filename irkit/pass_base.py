@@ -69,7 +69,7 @@ class Context:
             compare them: value name -> dimension -> new index of each old one. A value given an empty mapping changed
             its shape in another way, and is not compared.
         pass_name: the pass that runs.
-        inference: types and known values of the model, where the run keeps them.
+        inference: types and known values of the model, where each rewrite is to be held against them.
         update_types: call it to bring the types of values up to date after edits; the pipeline does so between passes.
     """
 

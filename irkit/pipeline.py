@@ -210,7 +210,7 @@ class _Runner:
         """Run all passes, in rounds until a whole round found nothing to do."""
         began = time.perf_counter()
         self.inference.update()
-        self.context.inference, self.context.update_types = self.inference, self.inference.update
+        self.context.update_types = self.inference.update
         plan, mark = list(self.passes), self.model.journal.position
         later = [item.repeated() for item in plan]
         first, idle = 0, 0
@@ -298,8 +298,10 @@ class _Runner:
     def _attempt(self, item: Pass) -> str:
         """Let the pass work. Returns why it failed, or ""; a pass that is not irkit's own raises `UserPassError`."""
         self.context.pass_name = item.name
+        own = is_bundled(item)
+        self.context.inference = None if own else self.inference  # tests hold irkit's own rules to the types
         try:
-            if not is_bundled(item):
+            if not own:
                 run_users(item, self.model, self.context)
                 return ""
             before = signature(self.model)

@@ -246,6 +246,8 @@ class Rewriter:
         """Infer what is new. Raises `PassError` where it does not fit together, or is not what it replaces."""
         inference = self._context.inference
         if inference is None:
+            if len(builder.nodes) > 1:
+                self._context.update_types()
             return
         inference.update()
         for node in builder.nodes:
