@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,54 +15,11 @@ import pytest
 import irkit
 import irkit.runtime
 from irkit.cli import main
-from tests.whole.sources import ROOT
+from tests.whole.bundles import HEAD, IMU, PROJECT, channels_first, contents, in_float, optimize, read_json, samples
 
 pytest.importorskip("onnxruntime", reason="models are run in ONNX Runtime")
 
-DOUBLES = ROOT / "tests" / "doubles"
-IMU = ROOT / "examples" / "01_imu_classifier" / "models" / "imu_classifier_bn.onnx"
-HEAD = "/head/head.3/Gemm"
-PROJECT = "/project/Gemm"
-
 Array = np.ndarray[Any, np.dtype[Any]]
-
-
-def _samples(count: int = 64, seed: int = 0) -> Array:
-    """(N, height, width, channels), as the chip takes them."""
-    return np.random.default_rng(seed).normal(size=(count, 2, 100, 9)).astype(np.float32)
-
-
-@pytest.fixture
-def doubles(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Hailo's packages are importable: their stand-ins, here and in processes that are started."""
-    monkeypatch.syspath_prepend(str(DOUBLES))
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(DOUBLES), str(ROOT)]))
-    yield
-    for name in [name for name in sys.modules if name.split(".")[0] in ("hailo_sdk_client", "hailo_platform")]:
-        del sys.modules[name]
-
-
-def _optimize(folder: Path, *flags: str, samples: Array | None = None, model: Path = IMU) -> Path:
-    data = folder / "calibration.npy"
-    np.save(data, _samples() if samples is None else samples)
-    out = folder / "bundle"
-    assert main(["optimize", str(model), "-o", str(out), "--force", "--calib", str(data), *flags]) == 0
-    return out
-
-
-def _plain(model: Path, samples: Array) -> Array:
-    """What the float model gives for samples (N, height, width, channels)."""
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
-    name = session.get_inputs()[0].name
-    frames = np.ascontiguousarray(samples.transpose(0, 3, 1, 2))
-    return np.concatenate([session.run(None, {name: frames[i : i + 1]})[0] for i in range(len(frames))])
-
-
-def _json(path: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return found
 
 
 # --- the whole path --------------------------------------------------------------------------------------------------
@@ -73,18 +27,18 @@ def _json(path: Path) -> dict[str, Any]:
 
 @pytest.mark.usefixtures("doubles")
 def test_from_model_to_device(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    bundle = _optimize(tmp_path, "--precision", f"{HEAD}=a16_w16")
+    bundle = optimize(tmp_path, "--precision", f"{HEAD}=a16_w16")
     assert main(["compile", str(bundle)]) == 0
     assert "quantization_param(fc3, precision_mode=a16_w16)" in (bundle / "compiled" / "resolved.alls").read_text()
     assert main(["hef", str(bundle / "compiled" / "model.hef"), "--check", "--max-size", "32MB"]) == 0
-    io_map = _json(bundle / "io_map.json")
+    io_map = read_json(bundle / "io_map.json")
     assert io_map["state"] == "bound"
     assert [entry["device"]["name"] for entry in io_map["outputs"]] == ["imu_classifier_bn/fc3"]
-    frames = np.ascontiguousarray(_samples(20, 5).transpose(0, 3, 1, 2))
+    frames = channels_first(samples(20, 5))
     with irkit.runtime.Pipeline(bundle) as pipeline:
         assert pipeline.device == "HAILO8 through HailoRT 4.23.0"
         got = pipeline(frames)["behavior_logits"]
-    wanted = _plain(IMU, _samples(20, 5))
+    wanted = in_float(IMU, samples(20, 5))
     assert np.mean(got.argmax(1) == wanted.argmax(1)) >= 0.9
     assert np.abs(got - wanted).max() < 0.1 * np.abs(wanted).max()
     assert np.abs(got - wanted).max() > 0, "the stand-in quantizes"
@@ -93,85 +47,19 @@ def test_from_model_to_device(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert [run["frames"] for run in json.loads(capsys.readouterr().out)["runs"]] == [30, 30]
 
 
-@pytest.mark.usefixtures("doubles")
-def test_the_self_test_of_the_pi(tmp_path: Path) -> None:
-    bundle = _optimize(tmp_path)
-    assert main(["compile", str(bundle)]) == 0
-    pi = tmp_path / "pi"
-    pi.mkdir()
-    for name in ("selftest.py", "io_map.json", "preprocess.json", "script.json", "model.onnx"):
-        shutil.copy(bundle / name, pi)
-    shutil.copytree(bundle / "golden", pi / "golden")
-    shutil.copy(bundle / "compiled" / "model.hef", pi)
-
-    def selftest(**environment: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, str(pi / "selftest.py"), "--frames", "30"]
-        return subprocess.run(
-            command, check=False, capture_output=True, text=True, env={**os.environ, **environment}, cwd=pi
-        )
-
-    done = selftest()
-    assert done.returncode == 0, done.stdout + done.stderr
-    results = _json(pi / "device_results.json")
-    assert results["architecture"] == "HAILO8"
-    assert len(results["latency_samples_ms"]) == 30
-    assert all(check["ok"] for check in results["checks"])
-    constant = selftest(IRKIT_DOUBLE_FAULT="constant")
-    assert constant.returncode == 1
-    assert "FAIL behavior_logits reacts to its input" in constant.stdout
-    for environment, told in (
-        ({"IRKIT_DOUBLE_DEVICE": "none"}, "no device can be opened"),
-        ({"IRKIT_DOUBLE_DEVICE": "HAILO8L"}, "does not take"),
-    ):
-        refused = selftest(**environment)
-        assert refused.returncode == 2
-        assert told in refused.stderr
-        assert "Traceback" not in refused.stderr
-
-
-def test_without_a_device_the_cpu_runs_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    bundle = _optimize(tmp_path)
-    frames = np.ascontiguousarray(_samples(7, 5).transpose(0, 3, 1, 2))
-    with irkit.runtime.Pipeline(bundle) as pipeline:
-        assert not pipeline.is_device
-        assert "hailo_platform" in pipeline.fallback
-        assert pipeline(frames)["behavior_logits"] == pytest.approx(_plain(IMU, _samples(7, 5)), abs=1e-4)
-        assert pipeline(frames[0])["behavior_logits"].shape == (1, 10)
-        for wrong, told in (
-            (frames[:, :5], "takes arrays of shape"),
-            (np.full_like(frames, np.nan), "finite"),
-            ({"x": frames}, "the inputs are imu_input"),
-            (frames[:0], "above 0"),
-            (frames.astype(str), "finite numbers"),
-        ):
-            with pytest.raises(irkit.InputError, match=told):
-                pipeline(wrong)
-    np.save(tmp_path / "x.npy", frames)
-    capsys.readouterr()
-    assert main(["run", str(bundle), "--input", str(tmp_path / "x.npy"), "-o", str(tmp_path / "y.npz")]) == 0
-    with np.load(tmp_path / "y.npz") as written:
-        assert written["behavior_logits"].shape == (7, 10)
-    assert main(["run", str(bundle), "--input", str(tmp_path / "x.npy"), "--device", "hailo"]) == 2
-    assert main(["quantize", str(bundle), "--format", "json"]) == 0
-
-
 def test_without_the_compiler_nothing_is_changed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    bundle = _optimize(tmp_path)
-    before = _contents(bundle)
+    bundle = optimize(tmp_path)
+    before = contents(bundle)
     capsys.readouterr()
     assert main(["compile", str(bundle)]) == 2
     told = capsys.readouterr().err
     assert "Dataflow Compiler is not in this Python" in told
     assert "Traceback" not in told
-    assert _contents(bundle) == before
-
-
-def _contents(folder: Path) -> dict[str, bytes]:
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    assert contents(bundle) == before
 
 
 def test_two_bundles_have_the_same_bytes(tmp_path: Path) -> None:
-    first, second = (_contents(_optimize(tmp_path / name)) for name in _made(tmp_path, "a", "b"))
+    first, second = (contents(optimize(tmp_path / name)) for name in _made(tmp_path, "a", "b"))
     measured = {"report.json", "report.md", "manifest.json"}
     assert set(first) == set(second)
     assert [name for name in first if first[name] != second[name] and name not in measured] == []
@@ -189,18 +77,18 @@ def _made(folder: Path, *names: str) -> list[str]:
 
 
 def test_a_cut_gives_what_the_whole_gives(tmp_path: Path) -> None:
-    bundle = _optimize(tmp_path, "--cut", PROJECT)
-    assert _json(bundle / "script.json")["end_nodes"] == [PROJECT]
+    bundle = optimize(tmp_path, "--cut", PROJECT)
+    assert read_json(bundle / "script.json")["end_nodes"] == [PROJECT]
     with irkit.runtime.Pipeline(bundle) as pipeline:
-        got = pipeline(np.ascontiguousarray(_samples(6, 3).transpose(0, 3, 1, 2)))
+        got = pipeline(channels_first(samples(6, 3)))
     assert list(got) == ["behavior_logits"]
-    assert got["behavior_logits"] == pytest.approx(_plain(IMU, _samples(6, 3)), abs=1e-4)
+    assert got["behavior_logits"] == pytest.approx(in_float(IMU, samples(6, 3)), abs=1e-4)
 
 
 def test_no_pass_works_across_a_cut(tmp_path: Path) -> None:
     """The batch norm behind the cut stays there, and is not folded into the convolution before it."""
     conv = "/features/features.2/features.2.0/Conv"
-    bundle = _optimize(tmp_path, "--cut", conv)
+    bundle = optimize(tmp_path, "--cut", conv)
     with irkit.load(bundle / "model.onnx") as device, irkit.load(bundle / "host.onnx") as host:
         assert device.graph.outputs[0].producer is not None
         assert device.graph.outputs[0].producer.name == conv
@@ -228,7 +116,7 @@ def test_no_pass_works_across_a_cut(tmp_path: Path) -> None:
 def test_wrong_wishes_are_one_message(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], flags: list[str], told: str
 ) -> None:
-    np.save(tmp_path / "c.npy", _samples(8))
+    np.save(tmp_path / "c.npy", samples(8))
     code = main(["optimize", str(IMU), "-o", str(tmp_path / "out"), "--calib", str(tmp_path / "c.npy"), *flags])
     err = capsys.readouterr().err
     assert code == 2
@@ -242,7 +130,7 @@ def test_wrong_wishes_are_one_message(
 def test_channels_first_data_is_refused_and_converted_on_request(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    first = np.ascontiguousarray(_samples(16).transpose(0, 3, 1, 2))
+    first = channels_first(samples(16))
     np.save(tmp_path / "nchw.npy", first)
     out = ["optimize", str(IMU), "-o", str(tmp_path / "out"), "--calib", str(tmp_path / "nchw.npy")]
     assert main(out) == 2
@@ -254,14 +142,14 @@ def test_channels_first_data_is_refused_and_converted_on_request(
 
 
 def test_float_data_are_standardized_here_and_the_script_says_how_many(tmp_path: Path) -> None:
-    bundle = _optimize(tmp_path, "--mean", "1", "--std", "2", samples=_samples(100))
+    bundle = optimize(tmp_path, "--mean", "1", "--std", "2", data=samples(100))
     written = np.load(bundle / "calibration_data.npy")
-    assert sorted(written[:, 0, 0, 0].tolist()) == pytest.approx(sorted(((_samples(100) - 1) / 2)[:, 0, 0, 0].tolist()))
+    assert sorted(written[:, 0, 0, 0].tolist()) == pytest.approx(sorted(((samples(100) - 1) / 2)[:, 0, 0, 0].tolist()))
     script = (bundle / "model.alls").read_text()
     assert "model_optimization_config(calibration, batch_size=8, calibset_size=100)" in script
     assert "model_optimization_flavor(optimization_level=0" in script
     assert "normalization" not in script
-    assert _json(bundle / "preprocess.json")["inputs"][0]["normalization"]["applied"] == "host"
+    assert read_json(bundle / "preprocess.json")["inputs"][0]["normalization"]["applied"] == "host"
 
 
 @pytest.fixture
@@ -285,16 +173,16 @@ graph(%image: float32[1,3,16,24]) -> (%y) {
 @pytest.mark.usefixtures("doubles")
 def test_images_stay_raw_and_the_chip_normalizes(tmp_path: Path, image_model: Path) -> None:
     raw = np.random.default_rng(0).integers(0, 256, (12, 16, 24, 3), np.uint8)
-    bundle = _optimize(tmp_path, "--mean", "10,20,30", "--std", "50,60,70", samples=raw, model=image_model)
+    bundle = optimize(tmp_path, "--mean", "10,20,30", "--std", "50,60,70", data=raw, model=image_model)
     assert np.load(bundle / "calibration_data.npy").dtype == np.uint8
     assert (
         "normalization1 = normalization([10.0, 20.0, 30.0], [50.0, 60.0, 70.0])" in (bundle / "model.alls").read_text()
     )
-    domains = _json(bundle / "preprocess.json")["domain"]
+    domains = read_json(bundle / "preprocess.json")["domain"]
     assert domains == {"model.onnx": "model", "calibration": "raw", "hef": "raw", "golden": "raw"}
     with np.load(bundle / "golden" / "inputs.npz") as inputs, np.load(bundle / "golden" / "outputs.npz") as outputs:
         normalized = (inputs["image"].astype(np.float64) - [10, 20, 30]) / [50, 60, 70]
-        assert outputs["y"] == pytest.approx(_plain(bundle / "model.onnx", normalized.astype(np.float32)), abs=1e-4)
+        assert outputs["y"] == pytest.approx(in_float(bundle / "model.onnx", normalized.astype(np.float32)), abs=1e-4)
         with irkit.runtime.Pipeline(bundle, device="cpu") as pipeline:
             assert pipeline(inputs["image"])["y"] == pytest.approx(outputs["y"], abs=1e-4)
             with pytest.raises(irkit.InputError, match="uint8"):
@@ -306,7 +194,7 @@ def test_images_stay_raw_and_the_chip_normalizes(tmp_path: Path, image_model: Pa
 
 def _edit(name: str, change: Callable[[dict[str, Any]], None]) -> Callable[[Path], None]:
     def edit(bundle: Path) -> None:
-        plain = _json(bundle / name)
+        plain = read_json(bundle / name)
         change(plain)
         (bundle / name).write_text(json.dumps(plain), encoding="utf-8")
         if name != "manifest.json":
@@ -319,7 +207,7 @@ def _sign(bundle: Path, name: str) -> None:
     """Write the digest of a changed file, as somebody would who writes such a file by hand."""
     import hashlib
 
-    manifest = _json(bundle / "manifest.json")
+    manifest = read_json(bundle / "manifest.json")
     manifest["files"][name] = {"sha256": hashlib.sha256((bundle / name).read_bytes()).hexdigest()}
     (bundle / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
 
@@ -413,7 +301,7 @@ WRONG: dict[str, tuple[Callable[[Path], object], int, str]] = {
 
 @pytest.fixture(scope="module")
 def good_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return _optimize(tmp_path_factory.mktemp("good"))
+    return optimize(tmp_path_factory.mktemp("good"))
 
 
 @pytest.mark.usefixtures("doubles")
@@ -455,98 +343,9 @@ graph(%x: float32[1,16]) -> (%y) {
     irkit.save(irkit.parse_model(text.replace("opset 17", "opset 20")), model)
     assert main(["optimize", str(model), "-o", str(tmp_path / "random")]) == 1
     data = np.random.default_rng(0).choice([-1.0, 1.0], (200, 1, 1, 16)).astype(np.float32)
-    bundle = _optimize(tmp_path, samples=data, model=model)
-    manifest = _json(bundle / "manifest.json")
+    bundle = optimize(tmp_path, data=data, model=model)
+    manifest = read_json(bundle / "manifest.json")
     assert manifest["drift"] == "none"
-    (drift,) = _json(bundle / "report.json")["drifts"]
+    (drift,) = read_json(bundle / "report.json")["drifts"]
     assert not drift["is_random"]
     assert drift["inputs"] == 100
-
-
-# --- what is there ---------------------------------------------------------------------------------------------------
-
-
-def _checks(capsys: pytest.CaptureFixture[str]) -> dict[str, dict[str, str]]:
-    capsys.readouterr()
-    main(["doctor", "--format", "json"])
-    return {check["name"]: check for check in json.loads(capsys.readouterr().out)["checks"]}
-
-
-def test_doctor_says_what_is_missing_and_how_to_get_it(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    checks = _checks(capsys)
-    assert checks["HailoRT"]["state"] == "missing"
-    assert "hailo-all" in checks["HailoRT"]["advice"]
-    assert checks["Dataflow Compiler"]["state"] == "missing"
-    assert checks["ONNX Runtime"]["state"] == "here"
-    assert checks["device"]["state"] == "not known"
-    assert main(["doctor"]) == 0
-
-
-@pytest.mark.usefixtures("doubles")
-def test_doctor_and_bench_with_a_device(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
-    monkeypatch.setenv("PATH", os.pathsep.join([str(DOUBLES / "bin"), os.environ["PATH"]]))
-    checks = _checks(capsys)
-    assert checks["HailoRT"]["found"] == "4.23.0"
-    assert checks["device"]["found"] == "hailo8, firmware 4.23.0"
-    assert checks["Dataflow Compiler"]["state"] == "here"
-    monkeypatch.setenv("IRKIT_DOUBLE_DEVICE", "none")
-    assert _checks(capsys)["device"]["state"] == "missing"
-    monkeypatch.delenv("IRKIT_DOUBLE_DEVICE")
-    bundle = _optimize(tmp_path)
-    assert main(["compile", str(bundle)]) == 0
-    capsys.readouterr()
-    assert main(["bench", str(bundle), "--frames", "10", "--format", "json"]) == 0
-    chip = json.loads(capsys.readouterr().out)["hailortcli"]
-    assert (chip["fps"], chip["hw_latency"], chip["overall_latency"], chip["average_power"]) == (
-        1329.5,
-        0.75,
-        1.5,
-        2.79,
-    )
-
-
-def test_versions_that_do_not_fit_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    from irkit.runtime import doctor
-
-    def here(name: str, found: str) -> doctor.Check:
-        return doctor.Check(name, doctor.State.HERE, found)
-
-    monkeypatch.setattr(doctor, "_version", lambda name: "3.33.1" if "dataflow" in name else "")
-    told = list(doctor._fit([here("HailoRT", "4.20.0"), here("driver", "4.23.0")]))
-    assert [check.name for check in told] == ["driver and HailoRT", "compiler and HailoRT"]
-    assert not list(doctor._fit([here("HailoRT", "4.23.0"), here("driver", "4.23.0")]))
-
-
-# --- comparing -------------------------------------------------------------------------------------------------------
-
-
-def test_compare_finds_the_first_tensor_that_parts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with irkit.load(IMU) as model:
-        weight = model.graph.node("/project/Gemm").inputs[1]
-        assert weight is not None
-        assert weight.constant is not None
-        weight.set_initializer(irkit.Tensor.of(np.array(weight.constant.numpy()) * np.float32(1.01)))
-        irkit.save(model, tmp_path / "other.onnx")
-    assert main(["compare", str(IMU), str(IMU)]) == 0
-    capsys.readouterr()
-    assert main(["compare", str(IMU), str(tmp_path / "other.onnx"), "--format", "json"]) == 1
-    assert json.loads(capsys.readouterr().out)["first"] == "/project/Gemm_output_0"
-    assert main(["compare", str(IMU), str(tmp_path / "other.onnx"), "--tolerance", "0.5"]) == 0
-    assert main(["compare", str(IMU), str(tmp_path / "none.onnx")]) == 2
-
-
-def test_compare_with_recorded_tensors(tmp_path: Path) -> None:
-    frames = np.ascontiguousarray(_samples(5).transpose(0, 3, 1, 2))
-    np.save(tmp_path / "x.npy", frames)
-    logits = _plain(IMU, _samples(5))
-    np.savez(tmp_path / "same.npz", behavior_logits=logits)
-    np.savez(tmp_path / "other.npz", behavior_logits=logits + 1)
-    data = ["--data", str(tmp_path / "x.npy")]
-    assert main(["compare", str(IMU), str(tmp_path / "same.npz"), *data]) == 0
-    assert main(["compare", str(IMU), str(tmp_path / "other.npz"), *data]) == 1
-    assert main(["compare", str(IMU), str(tmp_path / "same.npz")]) == 2

@@ -166,12 +166,15 @@ class ClientRunner:
         self._state = "quantized"
 
     def _settings(self) -> tuple[int, int]:
+        size = self._setting("model_optimization_config", "calibration", "calibset_size", _DEFAULT_SAMPLES)
+        return size, self._setting("model_optimization_flavor", None, "optimization_level", 2)
+
+    def _setting(self, name: str, first: str | None, key: str, default: int) -> int:
+        """What the last such command says."""
         from irkit.hailo.alls import parse
 
-        script = parse(self._script)
-        size = script.setting("model_optimization_config", "calibration", "calibset_size")
-        level = script.setting("model_optimization_flavor", None, "optimization_level")
-        return int(size[0] if size else _DEFAULT_SAMPLES), int(level[0] if level else 2)  # type: ignore[arg-type]
+        found = [item.kwargs[key] for item in parse(self._script).of(name, first) if key in item.kwargs]
+        return int(found[-1]) if found else default
 
     def compile(self) -> bytes:
         self._needs("quantized")

@@ -1,0 +1,171 @@
+"""What runs a bundle, on which device; what is there; how two models compare."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import irkit
+import irkit.runtime
+from irkit.cli import main
+from tests.whole.bundles import DOUBLES, IMU, channels_first, in_float, optimize, read_json, samples
+
+pytest.importorskip("onnxruntime", reason="models are run in ONNX Runtime")
+
+
+@pytest.mark.usefixtures("doubles")
+def test_the_self_test_of_the_pi(tmp_path: Path) -> None:
+    bundle = optimize(tmp_path)
+    assert main(["compile", str(bundle)]) == 0
+    pi = tmp_path / "pi"
+    pi.mkdir()
+    for name in ("selftest.py", "io_map.json", "preprocess.json", "script.json", "model.onnx"):
+        shutil.copy(bundle / name, pi)
+    shutil.copytree(bundle / "golden", pi / "golden")
+    shutil.copy(bundle / "compiled" / "model.hef", pi)
+
+    def selftest(**environment: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, str(pi / "selftest.py"), "--frames", "30"]
+        return subprocess.run(
+            command, check=False, capture_output=True, text=True, env={**os.environ, **environment}, cwd=pi
+        )
+
+    done = selftest()
+    assert done.returncode == 0, done.stdout + done.stderr
+    results = read_json(pi / "device_results.json")
+    assert results["architecture"] == "HAILO8"
+    assert len(results["latency_samples_ms"]) == 30
+    assert all(check["ok"] for check in results["checks"])
+    constant = selftest(IRKIT_DOUBLE_FAULT="constant")
+    assert constant.returncode == 1
+    assert "FAIL behavior_logits reacts to its input" in constant.stdout
+    for environment, told in (
+        ({"IRKIT_DOUBLE_DEVICE": "none"}, "no device can be opened"),
+        ({"IRKIT_DOUBLE_DEVICE": "HAILO8L"}, "does not take"),
+    ):
+        refused = selftest(**environment)
+        assert refused.returncode == 2
+        assert told in refused.stderr
+        assert "Traceback" not in refused.stderr
+
+
+def test_without_a_device_the_cpu_runs_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bundle = optimize(tmp_path)
+    frames = channels_first(samples(7, 5))
+    with irkit.runtime.Pipeline(bundle) as pipeline:
+        assert not pipeline.is_device
+        assert "hailo_platform" in pipeline.fallback
+        assert pipeline(frames)["behavior_logits"] == pytest.approx(in_float(IMU, samples(7, 5)), abs=1e-4)
+        assert pipeline(frames[0])["behavior_logits"].shape == (1, 10)
+        for wrong, told in (
+            (frames[:, :5], "takes arrays of shape"),
+            (np.full_like(frames, np.nan), "finite"),
+            ({"x": frames}, "the inputs are imu_input"),
+            (frames[:0], "above 0"),
+            (frames.astype(str), "finite numbers"),
+        ):
+            with pytest.raises(irkit.InputError, match=told):
+                pipeline(wrong)
+    np.save(tmp_path / "x.npy", frames)
+    capsys.readouterr()
+    assert main(["run", str(bundle), "--input", str(tmp_path / "x.npy"), "-o", str(tmp_path / "y.npz")]) == 0
+    with np.load(tmp_path / "y.npz") as written:
+        assert written["behavior_logits"].shape == (7, 10)
+    assert main(["run", str(bundle), "--input", str(tmp_path / "x.npy"), "--device", "hailo"]) == 2
+    assert main(["quantize", str(bundle), "--format", "json"]) == 0
+
+
+# --- what is there ---------------------------------------------------------------------------------------------------
+
+
+def _checks(capsys: pytest.CaptureFixture[str]) -> dict[str, dict[str, str]]:
+    capsys.readouterr()
+    main(["doctor", "--format", "json"])
+    return {check["name"]: check for check in json.loads(capsys.readouterr().out)["checks"]}
+
+
+def test_doctor_says_what_is_missing_and_how_to_get_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    checks = _checks(capsys)
+    assert checks["HailoRT"]["state"] == "missing"
+    assert "hailo-all" in checks["HailoRT"]["advice"]
+    assert checks["Dataflow Compiler"]["state"] == "missing"
+    assert checks["ONNX Runtime"]["state"] == "here"
+    assert checks["device"]["state"] == "not known"
+    assert main(["doctor"]) == 0
+
+
+@pytest.mark.usefixtures("doubles")
+def test_doctor_and_bench_with_a_device(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", os.pathsep.join([str(DOUBLES / "bin"), os.environ["PATH"]]))
+    checks = _checks(capsys)
+    assert checks["HailoRT"]["found"] == "4.23.0"
+    assert checks["device"]["found"] == "hailo8, firmware 4.23.0"
+    assert checks["Dataflow Compiler"]["state"] == "here"
+    monkeypatch.setenv("IRKIT_DOUBLE_DEVICE", "none")
+    assert _checks(capsys)["device"]["state"] == "missing"
+    monkeypatch.delenv("IRKIT_DOUBLE_DEVICE")
+    bundle = optimize(tmp_path)
+    assert main(["compile", str(bundle)]) == 0
+    capsys.readouterr()
+    assert main(["bench", str(bundle), "--frames", "10", "--format", "json"]) == 0
+    chip = json.loads(capsys.readouterr().out)["hailortcli"]
+    assert (chip["fps"], chip["hw_latency"], chip["overall_latency"], chip["average_power"]) == (
+        1329.5,
+        0.75,
+        1.5,
+        2.79,
+    )
+
+
+def test_versions_that_do_not_fit_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    from irkit.runtime import doctor
+
+    def here(name: str, found: str) -> doctor.Check:
+        return doctor.Check(name, doctor.State.HERE, found)
+
+    monkeypatch.setattr(doctor, "_version", lambda name: "3.33.1" if "dataflow" in name else "")
+    told = list(doctor._fit([here("HailoRT", "4.20.0"), here("driver", "4.23.0")]))
+    assert [check.name for check in told] == ["driver and HailoRT", "compiler and HailoRT"]
+    assert not list(doctor._fit([here("HailoRT", "4.23.0"), here("driver", "4.23.0")]))
+
+
+# --- comparing -------------------------------------------------------------------------------------------------------
+
+
+def test_compare_finds_the_first_tensor_that_parts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with irkit.load(IMU) as model:
+        weight = model.graph.node("/project/Gemm").inputs[1]
+        assert weight is not None
+        assert weight.constant is not None
+        weight.set_initializer(irkit.Tensor.of(np.array(weight.constant.numpy()) * np.float32(1.01)))
+        irkit.save(model, tmp_path / "other.onnx")
+    assert main(["compare", str(IMU), str(IMU)]) == 0
+    capsys.readouterr()
+    assert main(["compare", str(IMU), str(tmp_path / "other.onnx"), "--format", "json"]) == 1
+    assert json.loads(capsys.readouterr().out)["first"] == "/project/Gemm_output_0"
+    assert main(["compare", str(IMU), str(tmp_path / "other.onnx"), "--tolerance", "0.5"]) == 0
+    assert main(["compare", str(IMU), str(tmp_path / "none.onnx")]) == 2
+
+
+def test_compare_with_recorded_tensors(tmp_path: Path) -> None:
+    frames = channels_first(samples(5))
+    np.save(tmp_path / "x.npy", frames)
+    logits = in_float(IMU, samples(5))
+    np.savez(tmp_path / "same.npz", behavior_logits=logits)
+    np.savez(tmp_path / "other.npz", behavior_logits=logits + 1)
+    data = ["--data", str(tmp_path / "x.npy")]
+    assert main(["compare", str(IMU), str(tmp_path / "same.npz"), *data]) == 0
+    assert main(["compare", str(IMU), str(tmp_path / "other.npz"), *data]) == 1
+    assert main(["compare", str(IMU), str(tmp_path / "same.npz")]) == 2
