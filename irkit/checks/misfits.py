@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from irkit import ops
 from irkit.checks.cuts import FEW_WEIGHTS, feeding_layers, producer, sources
 from irkit.checks.reading import behind_idle, is_op, made_by, shapes_of, sizes, users
-from irkit.ir import Node
+from irkit.ir import Node, Value
 from irkit.linter import Subject
 
 _RECURRENT = ("LSTM", "GRU", "RNN")
@@ -47,9 +47,10 @@ def _box_distribution(subject: Subject, integral: Node) -> list[Node]:
     if not weight or weight[0] != 1 or not 1 < math.prod(weight) <= FEW_WEIGHTS:
         return []
     before = list(_layout_before(subject, integral))
-    has_softmax = any(is_op(node, "Softmax") for node in before)
+    if not all(any(is_op(node, op) for node in before) for op in ("Softmax", "Transpose")):
+        return []
     behind = [user for user in users(subject, integral.output) if is_op(user, *_LAYOUT)]
-    return [node for node in (*before, *behind) if is_op(node, *_LAYOUT)] if has_softmax else []
+    return [node for node in (*before, *behind) if is_op(node, *_LAYOUT)]
 
 
 def _layout_before(subject: Subject, node: Node) -> Iterator[Node]:
@@ -61,17 +62,18 @@ def _layout_before(subject: Subject, node: Node) -> Iterator[Node]:
 
 
 def _unfold(subject: Subject, concat: Node) -> list[Node]:
-    """Pieces of one tensor, each with a new axis, joined along it: how Tensor.unfold is exported."""
-    members, sources_of = [], set()
+    """Pieces of one tensor, turned, each with a new axis, and joined along it: how Tensor.unfold is exported."""
+    members: list[Node] = []
+    wholes: set[Value | None] = set()
     for value in concat.inputs:
         unsqueeze = made_by(subject, value, "Unsqueeze")
         turned = made_by(subject, unsqueeze.input(0), "Transpose") if unsqueeze is not None else None
-        cut = made_by(subject, (turned or unsqueeze).input(0), "Slice") if unsqueeze is not None else None
-        if unsqueeze is None or cut is None:
+        cut = made_by(subject, turned.input(0), "Slice") if turned is not None else None
+        if unsqueeze is None or turned is None or cut is None:
             return []
-        members += [unsqueeze, *([turned] if turned is not None else [])]
-        sources_of.add(behind_idle(subject, cut.input(0)))
-    return members if len(members) > 1 and len(sources_of) == 1 else []
+        members += [turned, unsqueeze]
+        wholes.add(behind_idle(subject, cut.input(0)))
+    return members if len(concat.inputs) > 1 and len(wholes) == 1 else []
 
 
 def _directions(subject: Subject, layer: Node) -> Iterator[Node]:

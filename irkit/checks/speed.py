@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from irkit import ops
 from irkit.checks.conditions import worked_axes
 from irkit.checks.cuts import is_layer, producer
 from irkit.checks.reading import integers, shape_in
@@ -13,7 +12,7 @@ from irkit.checks.telling import grounds
 from irkit.diagnostics import Severity
 from irkit.ir import Node, Value
 from irkit.linter import Found, Subject, rule, severity_of
-from irkit.table import Fact
+from irkit.table import Fact, NumbersFact
 from irkit.types import format_shape
 
 _GATES = frozenset({"Sigmoid", "HardSigmoid", "Clip", "Relu", "HardSwish", "Tanh", "Add", "Mul", "Div"})
@@ -153,13 +152,8 @@ def unusual_kernel(subject: Subject) -> Iterator[Found]:
     Example: `torch.nn.Conv2d(64, 64, 31, groups=64)`.
     Fix: two smaller kernels one after the other, or a dilated one.
     """
-    fact = subject.target.facts.conv_kernels
-    if fact is None:
-        return
     for node, kernel, _ in _convolutions(subject):
-        if not set(kernel) <= set(fact.value):
-            text = f"{node.op}: kernel sizes should be {_range(fact.value)}; found {_by(kernel)} {_grounds(fact)}"
-            yield Found(text, node, advice=fact.advice)
+        yield from _outside(node, "kernel sizes", kernel, subject.target.facts.conv_kernels)
 
 
 @rule("HAI408", "unusual-stride", Severity.INFO, facts=("conv_strides",))
@@ -170,13 +164,15 @@ def unusual_stride(subject: Subject) -> Iterator[Found]:
     Example: `torch.nn.Conv2d(64, 128, 5, stride=3)`.
     Fix: a stride of 1, 2 or 4, or a pooling behind the convolution.
     """
-    fact = subject.target.facts.conv_strides
-    if fact is None:
-        return
     for node, _, strides in _convolutions(subject):
-        if not set(strides) <= set(fact.value):
-            text = f"{node.op}: strides should be {_range(fact.value)}; found {_by(strides)} {_grounds(fact)}"
-            yield Found(text, node, advice=fact.advice)
+        yield from _outside(node, "strides", strides, subject.target.facts.conv_strides)
+
+
+def _outside(node: Node, what: str, found: tuple[int, ...], known: NumbersFact | None) -> Iterator[Found]:
+    """Numbers of a convolution that are not among the known ones."""
+    if known is not None and not set(found) <= set(known.value):
+        text = f"{node.op}: {what} should be {_range(known.value)}; found {_by(found)} {_grounds(known)}"
+        yield Found(text, node, advice=known.advice)
 
 
 @rule("HAI409", "uneven-padding", Severity.INFO, facts=("conv_pad_differences",))

@@ -75,14 +75,24 @@ def test_a_convolution_with_more_outputs_or_without_a_softmax_is_none() -> None:
     assert of("box-distribution", members(DISTRIBUTION.replace("Softmax", "LogSoftmax"), BINS)) == set()
 
 
+def test_a_mean_over_disparities_is_none() -> None:
+    """Of a cost volume whose axis of 1 is dropped before the softmax: StereoNet, which is compiled whole."""
+    body = (
+        "%v = Reshape(%x, %map) @drop\n%s = Softmax(%v) {axis=1} @soft\n%y = Conv(%s, %n) {kernel_shape=[1,1]} @mean\n"
+    )
+    constants = "%map: int64[4] = [1, 8, 4, 4]\n%n: float32[1,8,1,1] = iota\n"
+    assert of("box-distribution", members(body, constants, "1,1,8,4,4")) == set()
+
+
 UNFOLD = (
     "%a = Slice(%x, %zero, %two, %two) @a\n%b = Slice(%x, %two, %four, %two) @b\n"
-    "%au = Unsqueeze(%a, %two) @au\n%bu = Unsqueeze(%b, %two) @bu\n%y = Concat(%au, %bu) {axis=2} @join\n"
+    "%at = Transpose(%a) {perm=[0,1,3,2]} @at\n%bt = Transpose(%b) {perm=[0,1,3,2]} @bt\n"
+    "%au = Unsqueeze(%at, %two) @au\n%bu = Unsqueeze(%bt, %two) @bu\n%y = Concat(%au, %bu) {axis=2} @join\n"
 )
 
 
 def test_an_unfold_written_with_slices() -> None:
-    assert of("unfold", members(UNFOLD)) == {"au", "bu"}
+    assert of("unfold", members(UNFOLD)) == {"at", "bt", "au", "bu"}
 
 
 def test_pieces_of_two_tensors_are_no_unfold() -> None:
@@ -92,6 +102,8 @@ def test_pieces_of_two_tensors_are_no_unfold() -> None:
 
 def test_slices_joined_again_are_no_unfold() -> None:
     shift = UNFOLD.replace("%y = Concat(%au, %bu)", "%y = Concat(%a, %b)")
+    stack = UNFOLD.replace("Unsqueeze(%at", "Unsqueeze(%a").replace("Unsqueeze(%bt", "Unsqueeze(%b")
+    assert of("unfold", members(stack)) == set()
     assert of("unfold", members(shift)) == set()
 
 
