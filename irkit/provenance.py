@@ -40,12 +40,12 @@ _SCRIPT_FRAME = re.compile(r"^(?P<file>.+\.py|<.+>)\((?P<line>\d+)\): (?P<code>)
 
 _TORCH = re.compile(
     r"(?:site|dist)-packages[\\/]torch[\\/]"
-    r"|[\\/]torch[\\/](?:nn[\\/](?:modules|functional|parallel)|jit|onnx|fx|export|autograd|_\w+|utils[\\/]_?checkpoint)"
+    r"|(?:^|[\\/])torch[\\/](?:nn[\\/](?:modules|functional|parallel)|jit|onnx|fx|export|autograd|_\w+|utils[\\/]_?checkpoint)"
     r"|^<(?:frozen|string|eval_with_key)"
 )
 """Files of PyTorch itself, installed or in a checkout."""
 
-_EXPORTER = re.compile(r"[\\/]torch[\\/](?:jit|onnx)[\\/]")
+_EXPORTER = re.compile(r"(?:^|[\\/])torch[\\/](?:jit|onnx)[\\/]")
 """Files that stand in a trace between the network and whoever called the exporter."""
 
 _INSTALLED = re.compile(r"[\\/](?:site|dist)-packages[\\/]")

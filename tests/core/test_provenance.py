@@ -87,7 +87,8 @@ def test_the_innermost_line_of_the_user(user: str) -> None:
 
 
 def test_pytorch_from_a_checkout_or_on_windows_is_pytorch() -> None:
-    for folder in (r"C:\Python\Lib\site-packages\torch\nn\modules\conv.py", "/src/pytorch/torch/nn/modules/conv.py"):
+    installed = r"C:\Python\Lib\site-packages\torch\nn\modules\conv.py"
+    for folder in (installed, "/src/pytorch/torch/nn/modules/conv.py", "torch/nn/modules/conv.py"):
         assert user_frame(dynamo("net.py", folder), "").file == "net.py"
         assert user_frame({}, script(folder, "net.py")).file == "net.py"
 
