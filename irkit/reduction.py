@@ -149,15 +149,19 @@ class Reducer:
         return Reduction(self.model, self.outcome, self.runs, before, after, stopped, seconds)
 
     def _search(self) -> None:
+        self._bind()
         self._simplify()
         helped = True
         while helped:
+            self._bind()
             helped = self._outputs()
             helped |= self._chunks("removing nodes", self.model.graph, shrinking.cut)
-            for graph in [*self.model.walk_graphs()]:
+            helped |= self._branches()
+            for graph in list(self.model.walk_graphs()):
+                if graph is not self.model.graph:
+                    helped |= self._chunks("freezing nodes", graph, shrinking.freeze)
                 helped |= self._chunks("bypassing nodes", graph, shrinking.bypass)
                 helped |= self._chunks("bypassing nodes", graph, _bypass_second, largest=1)
-            helped |= self._branches()
             helped |= self._each("filling inputs", lambda: self.model.graph.inputs, self._fill_input)
             helped |= self._data()
             helped |= self._resize()
@@ -218,6 +222,18 @@ class Reducer:
         for name in SIMPLIFIERS:
             context = Context(pass_name=name, update_types=Inference.of(self.model).update)
             self.attempt(f"running {name}", partial(get_pass(name).run, self.model, context))
+        self.attempt("storing constants", partial(shrinking.store_constants, self.model))
+
+    def _bind(self) -> None:
+        """Give dimensions that are no numbers one, first of all: models with small inputs are quick to run."""
+        if shrinking.symbols(self.model):
+            bound = partial(shrinking.bind_symbols, self.model)
+            self.attempt("binding dimensions", bound, self._running())
+
+    def _running(self) -> Callable[[], bool]:
+        """A test that the model can be run, where it can be now."""
+        runs = _can_run(self.model)
+        return lambda: not runs or _can_run(self.model)
 
     def _outputs(self) -> bool:
         """Leave outputs out, half of them at first."""
@@ -278,13 +294,7 @@ class Reducer:
 
     def _resize(self) -> bool:
         """Make dimensions smaller, the large ones first: 1, 2, a quarter, half."""
-        bound = partial(shrinking.bind_symbols, self.model)
-        runs = _can_run(self.model)
-
-        def still_runs() -> bool:
-            return not runs or _can_run(self.model)
-
-        helped = self.attempt("binding dimensions", bound, still_runs)
+        helped, still_runs = False, self._running()
         for size in shrinking.sizes(self.model):
             for smaller in dict.fromkeys(n for n in (1, 2, size // 4, size // 2) if 0 < n < size):
                 if self.attempt("shrinking dimensions", partial(_resize, self.model, size, smaller), still_runs):
@@ -329,6 +339,9 @@ def _bypass_second(model: Model, nodes: Sequence[Node]) -> None:
 
 
 def _take(node: Node, branch: Graph, model: Model) -> None:
+    """Put the nodes of a branch in the place of its node. What nothing reads of it becomes an output, to be kept."""
+    unread = [value for value in node.outputs if value.name and not value.is_used and value.graph is model.graph]
+    model.graph.set_outputs([*model.graph.outputs, *unread])
     inline_branch(node, branch)
     shrinking.tidy(model)
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from irkit import ops
+from irkit.folding import replace_by_constants
 from irkit.infer import Inference
 from irkit.ir import Graph, Node, NodeExtra, Value
 from irkit.model import Model
@@ -129,11 +130,26 @@ def _is_twin(item: Value, value: Value) -> bool:
     return item.type is not None and item.type == value.type and item.constant is None
 
 
-def fill_input(model: Model, value: Value, number: float) -> None:
-    """Put a constant of one repeated element in the place of an input."""
-    kind = value.type
+def freeze(model: Model, nodes: Sequence[Node]) -> None:
+    """Put constants in the place of what nodes make: for graphs that cannot be given an input."""
+    inside = set(nodes)
+    for node in reversed(nodes):
+        read = [value for value in node.outputs if value.is_graph_output or any(u not in inside for u in value.users)]
+        if read:
+            kinds = [value.type for value in node.outputs]
+            replace_by_constants(node, [_splat(1.0, _static(kind)) for kind in kinds])
+    tidy(model)
+
+
+def _static(kind: ValueType | None) -> TensorType:
     if not isinstance(kind, TensorType) or not is_static(kind.shape) or kind.dtype == DType.STRING:
         raise Stuck("its shape is not known")
+    return kind
+
+
+def fill_input(model: Model, value: Value, number: float) -> None:
+    """Put a constant of one repeated element in the place of an input."""
+    kind = _static(value.type)
     if value.is_graph_output:
         raise Stuck("it is an output too")
     graph, name = model.graph, value.name
@@ -176,6 +192,11 @@ def sizes(model: Model) -> list[int]:
 def _arrays(model: Model) -> Iterator[Value]:
     for graph in model.walk_graphs():
         yield from (value for value in graph.initializers.values() if value.constant is not None)
+
+
+def symbols(model: Model) -> list[Value]:
+    """Inputs with dimensions that are no numbers."""
+    return [value for value in model.graph.inputs if value.shape is not None and not is_static(value.shape)]
 
 
 def bind_symbols(model: Model) -> None:
@@ -246,6 +267,16 @@ def _resize_data(value: Value, other: Callable[[int], int]) -> None:
         value.set_initializer(Tensor.of(data.numpy()[tuple(slice(size) for size in shape)].copy(), data.dtype))
     else:
         raise Stuck("an array cannot grow")
+
+
+def store_constants(model: Model) -> None:
+    """Put stored data in the place of Constant nodes, which count as nodes."""
+    nodes = [node for graph in model.walk_graphs() for node in graph if is_data(node)]
+    for node in nodes:
+        data = node.output.constant
+        if data is not None and not node.output.is_graph_output:
+            replace_by_constants(node, [data])
+    tidy(model)
 
 
 def forget_extras(model: Model) -> None:
