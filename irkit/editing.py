@@ -37,6 +37,7 @@ def insert_before(node: Node, build: Build, slot: int = 0) -> Value:
         raise GraphError(f"{node!r} has no input {slot}")
     with _editing(node, "insert-before") as (model, graph):
         builder, (result,) = _built(model, graph, build, (value,), 1)
+        _rename(model, builder)
         enter(model, graph, builder, [result], before=node, origin=(node,))
         node.set_input(slot, result)
     return result
@@ -59,6 +60,7 @@ def insert_after(at: Node | Value, build: Build, readers: Iterable[Node] | None 
         raise GraphError(f"{value.name!r} is read by no node, so that nothing can be put behind it")
     with _editing(place, "insert-after", value.graph) as (model, graph):
         builder, (result,) = _built(model, graph, build, (value,), 1)
+        _rename(model, builder)
         if result.producer not in builder.nodes:
             raise PassError("`build` returned a value that was there before; it returns a new one")
         enter(model, graph, builder, [result], before=_behind(value, builder, graph), origin=(place,))
@@ -184,6 +186,13 @@ def _built(
     builder = Builder(model, graph)
     answer: Any = build(builder, *values)
     return builder, checked_results(answer, least, "`build`")
+
+
+def _rename(model: Model, builder: Builder) -> None:
+    """Let new nodes that stand beside the old ones not have their names."""
+    for node in builder.nodes:
+        if node.name:
+            node.name = model.fresh_node_name(node.name)
 
 
 def _behind(value: Value, builder: Builder, graph: Graph) -> Node | None:

@@ -126,16 +126,14 @@ def _check_results(match: Match, results: Sequence[Value], builder: Builder) -> 
 def _name(model: Model, match: Match, results: Sequence[Value], builder: Builder) -> None:
     """Give the new nodes names: the one that makes the result inherits the root's, if the rule gave none."""
     going = {node.name for node in match.nodes if node not in match.shareable}
-    base = match.root.name
-    if not base:
-        return
-    last = results[0].producer
+    base, last = match.root.name, results[0].producer
     if last in builder.nodes and not last.name and base in going and base not in {node.name for node in builder.nodes}:
         last.name = base
+    owners = {node.name: node for node in builder.nodes}  # of several that ask for one name, the last has it
     for node in builder.nodes:
         if not node.name:
-            node.name = model.fresh_node_name(f"{base}_{node.op}")
-        elif node.name not in going:
+            node.name = model.fresh_node_name(f"{base}_{node.op}") if base else ""
+        elif node.name not in going or owners[node.name] is not node:
             node.name = model.fresh_node_name(node.name)
 
 

@@ -92,6 +92,17 @@ def test_outputs_that_nothing_reads_need_no_replacement() -> None:
     assert different(parse_model(text), model) == ""
 
 
+def test_names_stay_unique(model: Model) -> None:
+    act = model.graph.node("act")
+    irkit.replace_node(act, lambda op, x: op.Add(op.node("HardSwish", x, like=act), op.node("HardSwish", x, like=act)))
+    scale = model.graph.node("scale")
+    irkit.insert_before(scale, lambda op, h: op.node("Mul", h, h, like=scale))
+    irkit.insert_after(scale, lambda op, m: op.Relu(m, _name="last"))
+    names = [node.name for node in model.graph]
+    assert len(set(names)) == len(names)
+    assert "act" in names
+
+
 def test_a_subgraph_is_replaced_between_values(model: Model) -> None:
     irkit.replace_subgraph(model, ["x"], ["m"], lambda op, x: op.Add(x, x))
     assert ops(model) == ["HardSwish", "Add", "Relu", "Neg"]  # HardSwish stays for its other reader

@@ -135,3 +135,25 @@ def test_an_option_of_a_wrong_type_names_the_pass_and_the_option(
     assert "option `alpha` of pass `mine` takes a number (float); found `much`" in capsys.readouterr().err
     assert optimize(model, source, "--pass", "mine{beta=1}")[0] == 2
     assert "pass 'mine' has no option 'beta'; its options: alpha" in capsys.readouterr().err
+
+
+HARDSWISH = '''import irkit
+
+
+@irkit.rewrite("hardswish-to-relu", effect="retrain")
+class HardSwishToRelu:
+    """Replace HardSwish by Relu."""
+    def pattern(self, op, x):
+        return op.HardSwish(x)
+    def replace(self, op, x):
+        return op.Relu(x)
+'''
+
+
+def test_the_rule_people_write_first_fits_in_ten_lines(model: Path) -> None:
+    assert len(HARDSWISH.splitlines()) <= 10
+    code, _ = optimize(model, HARDSWISH, "--accept-drift", "hardswish-to-relu", "--only", "hardswish-to-relu")
+    assert code == 0
+    with irkit.load(model.parent / "out" / "model.onnx") as result:
+        assert [node.op for node in result.graph] == ["Relu", "Mul", "Relu", "Neg"]
+        assert result.graph.node("act").output.name == "h"
