@@ -54,55 +54,6 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 # --- what is printed -------------------------------------------------------------------------------------------------
 
 
-def test_lint_tells_findings_a_verdict_and_the_next_command(capsys: pytest.CaptureFixture[str]) -> None:
-    code, out, err = run(capsys, "lint", DYNAMIC)
-    assert (code, err) == (1, "")
-    assert "IRK001 dynamic-shape [*]" in out
-    assert "\nverdict: will be refused as a whole (dynamic-shape); irkit optimize mends that\n" in out
-    assert out.endswith(f"next: irkit optimize {DYNAMIC}\n")
-    assert "\x1b" not in out
-
-
-def test_lint_of_a_clean_model(capsys: pytest.CaptureFixture[str]) -> None:
-    code, out, _ = run(capsys, "lint", MODELS / "imu_classifier_folded.onnx")
-    assert code == 0
-    assert "verdict: likely to compile: nothing that is known stands in its way\n  14 of 14 nodes have a form" in out
-
-
-def test_lint_as_json(capsys: pytest.CaptureFixture[str]) -> None:
-    code, out, _ = run(capsys, "lint", DYNAMIC, "--format", "json")
-    report = json.loads(out)
-    assert code == 1
-    assert (report["model"], report["target"]) == (str(DYNAMIC), "hailo8")
-    assert set(report["summary"]) == {"error", "warning", "info", "fixable", "suppressed"}
-    finding = report["findings"][0]
-    assert set(finding) >= {"code", "rule", "severity", "node", "op", "message", "fixable", "origin"}
-    assert report["next"].startswith("irkit optimize")
-
-
-def test_lint_names_the_bindings_to_give(capsys: pytest.CaptureFixture[str], here: Path) -> None:
-    text = "graph(%x: float32[1,3,H,W]) -> (%y: float32[1,3,H,W]) {\n  %y = Relu(%x)\n}"
-    irkit.save(irkit.parse_model(text), here / "m.onnx")
-    _, out, _ = run(capsys, "lint", "m.onnx")
-    assert out.endswith("next: irkit optimize m.onnx --bind H=NUMBER --bind W=NUMBER\n")
-
-
-def test_the_next_command_has_whole_shapes(capsys: pytest.CaptureFixture[str], here: Path) -> None:
-    text = "graph(%x: float32[2,3,4,4]) -> (%y: float32[2,3,4,4]) {\n  %y = Relu(%x)\n}"
-    irkit.save(irkit.parse_model(text), here / "m.onnx")
-    _, out, _ = run(capsys, "lint", "m.onnx")
-    assert out.endswith("next: irkit optimize m.onnx --shape x=1,3,4,4\n")
-
-
-def test_same_findings_of_many_nodes_are_told_once(capsys: pytest.CaptureFixture[str], here: Path) -> None:
-    body = "\n".join(f"  %v{i + 1} = Erf(%v{i}) @erf{i}" for i in range(6))
-    irkit.save(irkit.parse_model(f"graph(%v0: float32[1,3,4,4]) -> (%v6) {{\n{body}\n}}"), here / "m.onnx")
-    _, out, _ = run(capsys, "lint", "m.onnx")
-    assert "(6 places)" in out
-    assert "      > Erf      erf0  float32[1,3,4,4]\n" in out
-    assert "also erf1, erf2, erf3 and 2 more" in out
-
-
 def test_optimize_writes_the_folder_and_tells_what_it_did(capsys: pytest.CaptureFixture[str], here: Path) -> None:
     code, out, err = run(capsys, "optimize", PLAIN)
     assert (code, err) == (0, "")
