@@ -57,7 +57,7 @@ def bench(
 
     Raises a subclass of `InputError` where something cannot be read, `ExecutionError` where nothing can run it.
     """
-    feeds = _given_feeds(path, data) if data is not None else _drawn_feeds(path)
+    feeds = _given_feeds(path, data) if data is not None else drawn_feeds(path)
     result = BenchResult()
     with open_runner(path, device) as runner:
         result.fallback = runner.fallback
@@ -96,7 +96,7 @@ def _given_feeds(path: Path, data: Path) -> list[dict[str, Array]]:
     return feeds
 
 
-def _drawn_feeds(path: Path) -> list[dict[str, Array]]:
+def drawn_feeds(path: Path) -> list[dict[str, Array]]:
     """Frames as the runner takes them."""
     import numpy as np
 

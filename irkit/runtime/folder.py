@@ -115,7 +115,7 @@ def bind(bundle: BundleFolder, hef_path: str | os.PathLike[str]) -> dict[str, An
     outputs = [_bound_output(entry, group.outputs, hef) for entry in bundle.io_map["outputs"]]
     _check_distinct(outputs, hef)
     bound = {**bundle.io_map, "state": "bound", "hef": hef.path.name, "inputs": inputs, "outputs": outputs}
-    _write(bundle, bound)
+    add_file(bundle, "io_map.json", (json.dumps(bound, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
     return bound
 
 
@@ -174,16 +174,15 @@ def _bound(entry: dict[str, Any], stream: Stream) -> dict[str, Any]:
     return {**entry, "device": device}
 
 
-def _write(bundle: BundleFolder, io_map: dict[str, Any]) -> None:
-    """Write io_map.json, and its digest into the manifest."""
-    text = (json.dumps(io_map, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
-    entry = {"sha256": hashlib.sha256(text).hexdigest(), "bytes": len(text)}
-    files = {**bundle.manifest["files"], "io_map.json": entry}
-    manifest = json.dumps({**bundle.manifest, "files": files}, indent=2, ensure_ascii=False) + "\n"
+def add_file(bundle: BundleFolder, name: str, data: bytes) -> None:
+    """Write a file into a bundle, and its digest into the manifest. Raises `OutputError` where that cannot be."""
+    entry = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+    bundle.manifest["files"] = {**bundle.manifest["files"], name: entry}
+    manifest = json.dumps(bundle.manifest, indent=2, ensure_ascii=False) + "\n"
     try:
-        for name, data in (("io_map.json", text), ("manifest.json", manifest.encode())):
-            part = bundle.path / f".{name}.part"
-            part.write_bytes(data)
-            part.replace(bundle.path / name)
+        for place, content in ((name, data), ("manifest.json", manifest.encode())):
+            part = bundle.path / f".{place}.part"
+            part.write_bytes(content)
+            part.replace(bundle.path / place)
     except OSError as error:
         raise OutputError(f"cannot write into {bundle.path}: {error.strerror or error}") from error
