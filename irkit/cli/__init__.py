@@ -20,8 +20,8 @@ from irkit.errors import ExecutionError, InputError, IrkitError
 from irkit.version import __version__
 
 COMMANDS = (
-    "lint", "optimize", "quantize", "compile", "hef", "run", "bench", "check", "compare", "show", "diff", "bisect", "reduce",
-    "explain", "rules", "passes", "new-pass", "doctor",
+    "lint", "optimize", "quantize", "compile", "hef", "run", "bench", "check", "compare", "show", "diff", "bisect",
+    "reduce", "explain", "rules", "passes", "new-pass", "doctor",
 )  # fmt: skip
 """Each is a module of this package."""
 

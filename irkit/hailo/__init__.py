@@ -1,1 +1,1 @@
-"""What surrounds Hailo's tools: model scripts, calibration sets, shell scripts, logs. Nothing here needs those tools."""
+"""What surrounds Hailo's tools: model scripts, calibration sets, logs, HEF files. Nothing here needs those tools."""
