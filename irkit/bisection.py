@@ -251,7 +251,10 @@ class _Search:
                 return ""
             return "" if suspect.check is not None and suspect.is_bad(model) else found.sign
 
-        reduction = Reducer(model, fails, max_runs, timeout, self.progress).run()
+        def tell(what: str, runs: int, nodes: int) -> None:
+            self.progress(f"{what}; {nodes} nodes left", runs, max_runs)
+
+        reduction = Reducer(model, fails, max_runs, timeout, tell).run()
         mark = journal.position
         small = suspect.run(model) or problem
         feeds = _feeds(model, mark, small) if small.kind in ("wrong", "cannot run") else {}
