@@ -10,7 +10,7 @@ import pytest
 from irkit import Context, DType, Graph, Model, Node, Tensor, TensorType, parse_model, read_arithmetic, source
 from irkit.affine import Affine, scaled
 from irkit.library import get_pass
-from irkit.rewrite_rule import Refusal
+from irkit.refusal import Refusal
 
 
 def fold(model: Model) -> Node:
