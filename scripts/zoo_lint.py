@@ -292,6 +292,8 @@ def page(rows: list[Row], target: str) -> str:
         "",
         f"Made with {versions}.",
         "",
+        *_summary(rows),
+        "",
         "`unknown`: nodes of which no public source tells whether they are taken. `partial`: nodes that are taken in",
         "some forms, and not known to be among them. `weak`: taken, on weak evidence.",
         "",
@@ -308,6 +310,19 @@ def page(rows: list[Row], target: str) -> str:
         *(f"{_whole_line(row)} {row.left} | {row.cut} |" for row in rows if row.network.ends),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _summary(rows: list[Row]) -> Iterator[str]:
+    """The worst figures of each group."""
+    whole, cut = ([row for row in rows if bool(row.network.ends) is has_ends] for has_ends in (False, True))
+    for group, text in ((whole, "compiled whole"), (cut, "cut before a detection head's decoding")):
+        networks = {row.network.zoo for row in group}
+        most = max((row.unknown / row.nodes for row in group), default=0.0)
+        errors = sum(len(row.errors) for row in group)
+        yield f"- {len(networks)} networks {text}, {len(group)} exports: {errors} errors on nodes that Hailo compiles,"
+        yield f"  at most {most:.1%} of a network unknown"
+    missed = [row for row in cut if not row.cut]
+    yield f"- of the parts that are cut off, {len(cut) - len(missed)} of {len(cut)} have errors"
 
 
 def _whole_line(row: Row) -> str:

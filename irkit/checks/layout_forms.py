@@ -231,7 +231,17 @@ def _sequence_first(subject: Subject, transpose: Node) -> list[Node]:
     return [transpose] if turns(transpose, (1, 0, 2)) and shapes is not None and 1 in shapes[0][:2] else []
 
 
+def _token_pooling(subject: Subject, transpose: Node) -> list[Node]:
+    """Tokens turned and averaged, before a classifier: AdaptiveAvgPool1d of Swin in Hugging Face."""
+    pool = only_user(subject, transpose, "GlobalAveragePool", "AveragePool")
+    shapes = shapes_of(subject, pool) if pool is not None else None
+    row = only_user(subject, pool, *_FLATTENING, "Squeeze") if pool is not None else None
+    is_pooling = turns(transpose, (0, 2, 1)) and shapes is not None and len(shapes[1]) == 3 and shapes[1][2] == 1
+    return [transpose, pool, row] if is_pooling and pool is not None and row is not None else []
+
+
 _AROUND = {
+    "token-pooling": _token_pooling,
     "sequence-first": _sequence_first,
     "token-mixing": _token_mixing,
     "tokens": _tokens,

@@ -203,6 +203,12 @@ graph(%x: float32[1,8,4,4]) -> (%y) {
 graph(%x: float32[1,8,1,16]) -> (%y) {
   %w: float32[128,3] = random(seed=1)  %f = Flatten(%x) {axis=1} @flatten  %y = Gemm(%f, %w) @dense
 }""", {"sequence-flatten": {"flatten"}}),
+    "pooled tokens": ("""
+graph(%x: float32[1,9,8]) -> (%y) {
+  %w: float32[8,3] = random(seed=1)
+  %t = Transpose(%x) {perm=[0,2,1]} @turn  %p = GlobalAveragePool(%t) @pool  %f = Flatten(%p) {axis=1} @row
+  %y = Gemm(%f, %w) @dense
+}""", {"token-pooling": {"turn", "pool", "row"}}),
     "channel shuffle": ("""
 graph(%x: float32[1,8,4,4]) -> (%y) {
   %g: int64[5] = [1, 2, 4, 4, 4]  %m: int64[4] = [1, 8, 4, 4]
