@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -73,9 +73,10 @@ class Around:
     outputs: tuple[Neighbour, ...]
 
     @classmethod
-    def of(cls, node: Node) -> Around:
-        """The neighbourhood of a node, as it is now."""
+    def of(cls, node: Node, folded: Container[Node] = ()) -> Around:
+        """The neighbourhood of a node, as it is now. What `folded` nodes make is a constant like stored data."""
         read = [value for value in node.inputs if value is not None and not _is_stored(value)]
+        read = [value for value in read if value.producer is None or value.producer not in folded]
         makers = [(value, () if value.producer is None else (value.producer,)) for value in dict.fromkeys(read)]
         readers = [(value, value.users) for value in node.outputs if value.users or value.is_graph_output]
         return cls(*(tuple(_neighbour(value, nodes) for value, nodes in side) for side in (makers, readers)))

@@ -73,7 +73,7 @@ class Rule(RuleDoc):
                 origin=found.origin or (Location.of(node) if node is not None else Location()),
                 advice=found.advice,
                 group=found.group,
-                around=Around.of(node) if node is not None else None,
+                around=Around.of(node, subject.folded) if node is not None else None,
             )
 
 

@@ -60,7 +60,7 @@ def verdict_of(report: Report) -> Verdict:
         sentence = f"{Outlook.WRONG.value}{where}: it may compile, and the errors above spoil what comes out"
         return Verdict(Outlook.WRONG, sentence, rests_on, tuple(wrong))
     if grounds is None or grounds.partial + grounds.unknown:
-        return Verdict(Outlook.UNKNOWN, _not_known(grounds), rests_on)
+        return Verdict(Outlook.UNKNOWN, _not_known(grounds) + _rewritten(found), rests_on)
     return Verdict(Outlook.LIKELY, f"{Outlook.LIKELY.value}: nothing that is known stands in its way", rests_on)
 
 
@@ -86,6 +86,12 @@ def _not_known(grounds: Grounds | None) -> str:
     parts = [f"{grounds.partial} taken in some cases only"] * bool(grounds.partial)
     parts += [f"{grounds.unknown} of which nothing is known"] * bool(grounds.unknown)
     return f"{Outlook.UNKNOWN.value}: {' and '.join(parts)}, of {plural(grounds.nodes, 'node')}"
+
+
+def _rewritten(found: Sequence[Finding]) -> str:
+    """How many of the nodes that operators' rules object to irkit optimize rewrites."""
+    nodes = {finding.node for finding in found if finding.fixable and finding.node and finding.code.startswith("HAI1")}
+    return f"; irkit optimize rewrites {len(nodes):,} of them" if nodes else ""
 
 
 def _rests_on(grounds: Grounds) -> str:

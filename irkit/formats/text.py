@@ -87,7 +87,8 @@ def _group_lines(group: Sequence[Finding], style: Style, details: str) -> Iterat
 
 def _picture(finding: Finding, around: Around, style: Style) -> Iterator[str]:
     """Who makes what the node reads, the node, who reads what it makes: a line each, with shapes."""
-    rows = [*_rows(around.inputs, "input"), ("> ", finding.op, finding.node, _type_of(around.outputs))]
+    name = finding.node or f"(makes {around.outputs[0].value})" * bool(around.outputs)
+    rows = [*_rows(around.inputs, "input"), ("> ", finding.op, name, _type_of(around.outputs))]
     rows += _rows(around.outputs, "output")
     ops = max(len(op) for _, op, _, _ in rows)
     names = max(len(name) for _, _, name, _ in rows)
@@ -100,7 +101,8 @@ def _rows(neighbours: Sequence[Neighbour], end: str) -> Iterator[tuple[str, str,
     """The other ends of values; where there is no node, the value is an input or output of the graph itself."""
     ends = [(op, name, near) for near in neighbours for op, name in near.nodes or ((f"({end})", near.value),)]
     for op, name, near in ends[:_NEIGHBOURS_SHOWN]:
-        yield "", op, _short(name), near.type if end == "input" else ""
+        told = name or f"(makes {near.value})" * (end == "input")
+        yield "", op, _short(told), near.type if end == "input" else ""
     if ends[_NEIGHBOURS_SHOWN:]:
         yield "", "...", f"{len(ends) - _NEIGHBOURS_SHOWN} more", ""
 
