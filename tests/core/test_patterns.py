@@ -6,9 +6,12 @@ from functools import cache
 
 import pytest
 
-from irkit import parse_model
+from irkit import Severity, parse_model
+from irkit.checks import ALL_RULES
+from irkit.checks.judge import verdicts
 from irkit.checks.patterns import memberships
-from irkit.linter import Subject
+from irkit.linter import Subject, run_rules
+from irkit.table import Status
 from irkit.target import load_target
 
 ATTENTION = """
@@ -335,6 +338,23 @@ def members(text: str) -> dict[str, set[str]]:
 def test_a_pattern_has_these_members(case: str) -> None:
     text, expected = CASES[case]
     assert members(text) == expected
+
+
+def is_taken(expected: dict[str, set[str]]) -> bool:
+    return all(load_target("hailo8").patterns[name].status is Status.SUPPORTED for name in expected)
+
+
+@pytest.mark.parametrize("case", [case for case, (_, expected) in CASES.items() if is_taken(expected)])
+def test_members_of_what_is_taken_are_taken(case: str) -> None:
+    """Forms of networks that Hailo compiles are supported node by node, without a word against them."""
+    target = load_target("hailo8")
+    text, expected = CASES[case]
+    model = parse_model(text)
+    judged = {node.name: verdict.status for node, verdict in verdicts(Subject(model, target))}
+    named = {name for members_of in expected.values() for name in members_of}
+    assert {name for name in named if judged[name] is not Status.SUPPORTED} == set()
+    found = [item for item in run_rules(model, target, ALL_RULES).findings if item.node in named]
+    assert [item for item in found if item.code.startswith(("HAI1", "HAI203")) and item.severity > Severity.INFO] == []
 
 
 @pytest.mark.parametrize("case", NOT)
