@@ -12,7 +12,13 @@ from irkit.checks.judge import verdicts
 from irkit.checks.patterns import memberships
 from irkit.linter import Subject, run_rules
 from irkit.table import Status
-from irkit.target import load_target
+from irkit.target import Target, load_target
+
+
+@cache
+def hailo8() -> Target:
+    return load_target("hailo8")
+
 
 ATTENTION = """
 graph(%x: float32[1,9,16]) -> (%y) {
@@ -329,7 +335,7 @@ graph(%x: float32[1,8,4,4]) -> (%y) { %f = Flatten(%x) {axis=2} @flatten  %y = R
 @cache
 def members(text: str) -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
-    for node, name in memberships(Subject(parse_model(text), load_target("hailo8"))).items():
+    for node, name in memberships(Subject(parse_model(text), hailo8())).items():
         found.setdefault(name, set()).add(node.name)
     return found
 
@@ -341,13 +347,13 @@ def test_a_pattern_has_these_members(case: str) -> None:
 
 
 def is_taken(expected: dict[str, set[str]]) -> bool:
-    return all(load_target("hailo8").patterns[name].status is Status.SUPPORTED for name in expected)
+    return all(hailo8().patterns[name].status is Status.SUPPORTED for name in expected)
 
 
 @pytest.mark.parametrize("case", [case for case, (_, expected) in CASES.items() if is_taken(expected)])
 def test_members_of_what_is_taken_are_taken(case: str) -> None:
     """Forms of networks that Hailo compiles are supported node by node, without a word against them."""
-    target = load_target("hailo8")
+    target = hailo8()
     text, expected = CASES[case]
     model = parse_model(text)
     judged = {node.name: verdict.status for node, verdict in verdicts(Subject(model, target))}
@@ -364,5 +370,5 @@ def test_what_is_no_pattern(case: str) -> None:
 
 def test_every_pattern_of_the_tables_is_recognised_somewhere() -> None:
     named = {name for _, expected in CASES.values() for name in expected}
-    assert named | ELSEWHERE == set(load_target("hailo8").patterns)
-    assert set(load_target("hailo10h").patterns) == set(load_target("hailo8").patterns)
+    assert named | ELSEWHERE == set(hailo8().patterns)
+    assert set(load_target("hailo10h").patterns) == set(hailo8().patterns)
