@@ -8,6 +8,7 @@ from typing import TypeAlias
 from irkit.edits import stable_order
 from irkit.errors import InvariantError
 from irkit.faults import EditWatch, broken, user_error
+from irkit.infer import Problem
 from irkit.model import Model
 from irkit.pass_base import Context, Pass
 from irkit.types import SparseTensorType, TensorType, ValueType
@@ -16,7 +17,7 @@ from irkit.verifier import is_sound, verify
 
 def run_users(item: Pass, model: Model, context: Context) -> None:
     """Let a user's pass work, with all that can be checked of what it did. Raises `UserPassError`."""
-    before = signature(model)
+    before, known = signature(model), _problems(context)
     watch = EditWatch(item, sum(1 for _ in model.walk()))
     mark = model.journal.position
     try:
@@ -35,6 +36,17 @@ def run_users(item: Pass, model: Model, context: Context) -> None:
     if reason:
         kinds = ("rename", "graph-outputs", "graph-inputs", "type")
         raise broken(item, f"inputs and outputs stay as they are, but {reason}", watch, *kinds)
+    for problem, text in _problems(context).items():
+        makers = [value.producer for value in problem.node.inputs if value is not None and value.producer is not None]
+        if text not in known.values() and watch.place_of(problem.node, *makers):
+            what = f"it leaves {problem.node!r} with types that do not fit: {problem.message}"
+            raise broken(item, what, watch, problem.node, *makers)
+
+
+def _problems(context: Context) -> dict[Problem, str]:
+    """What inference finds wrong in the model, each with a text to know it again by."""
+    found = context.inference.problems if context.inference is not None else []
+    return {problem: f"{problem.node!r}: {problem.message}" for problem in found}
 
 
 def _check_graph(model: Model, mark: int) -> None:

@@ -12,6 +12,7 @@ as the journal tells them, are looked at again. What must hold of every rewrite 
 
 from __future__ import annotations
 
+import inspect
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -90,11 +91,13 @@ class _OwnRule(Rule):
 def rewrite(name: str, *, effect: str | Effect = Effect.EXACT, when: When = "") -> Callable[[type[Any]], type[Any]]:
     """Make a class with `pattern` and `replace` (and `check`) methods a pass of this one rule; see `Rule`.
 
-    Fields of the class are the options of the pass. Where the class derives from `irkit.RewritePass`, as it need not,
+    Methods may leave out `self`, as `def pattern(op, x)`. Fields of the class are the options of the pass. Where the class derives from `irkit.RewritePass`, as it need not,
     type checkers see that it is a pass. Raises `PassError` or `OptionError` where it is no such class.
     """
 
     def decorate(cls: type[Any]) -> type[Any]:
+        for method in ("pattern", "check", "replace"):
+            _without_self(cls, method)
         body = {"__module__": cls.__module__, "__qualname__": cls.__qualname__, "__doc__": cls.__doc__}
         fields = dataclass(frozen=True)(cls)
         combined: type[_OnePattern] = type(cls.__name__, (fields, _OnePattern), body)
@@ -105,6 +108,13 @@ def rewrite(name: str, *, effect: str | Effect = Effect.EXACT, when: When = "") 
         return made
 
     return decorate
+
+
+def _without_self(cls: type[Any], method: str) -> None:
+    """Let a method do without `self`, which says nothing where there are no options."""
+    function = vars(cls).get(method)
+    if inspect.isfunction(function) and next(iter(inspect.signature(function).parameters), "self") != "self":
+        setattr(cls, method, staticmethod(function))
 
 
 def apply_rules(model: Model, context: Context, rules: Rules) -> int:
@@ -313,9 +323,10 @@ def _lost(match: Match, results: Sequence[Value], builder: Builder) -> set[str]:
     return {old.name for old, new in pairs if old is not new and new.producer not in builder.nodes}
 
 
-def find(model: Model, pattern: Callable[..., Any] | type[Rule]) -> list[Match]:
+def find(model: Model, pattern: Callable[..., Any] | Rule | type[Rule]) -> list[Match]:
     """Every place of the main graph, and of graphs nested in it, where a pattern `(op, *captures)` matches."""
-    graph = pattern().graph() if isinstance(pattern, type) else trace(pattern)
+    rule = pattern() if isinstance(pattern, type) else pattern
+    graph = rule.graph() if isinstance(rule, Rule) else trace(rule)
     matcher = Matcher(graph)
     nodes = (node for node in model.graph.walk() if graph.root_ops is None or (node.domain, node.op) in graph.root_ops)
     return [match for node in nodes if (match := matcher.match(node)) is not None]

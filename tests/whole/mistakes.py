@@ -147,6 +147,10 @@ EDITED = (
     Mistake("an input of another model", run("""
         other = irkit.parse_model("graph(%a: float32[1,4]) -> (%b) { %b = Relu(%a) }")
         node.set_inputs([other.graph.values['a']])  # here"""), "act", "act"),
+    Mistake("a node of another shape", run("""
+        irkit.replace_node(node, lambda op, x: op.Transpose(x))  # here"""), "declared as float32[1,4]", "last"),
+    Mistake("a node of another type", run("""
+        irkit.replace_node(node, lambda op, x: op.Cast(x, to=10))  # here"""), "types that do not fit", "last"),
     Mistake("a removed output", run("graph.set_outputs(graph.outputs[:1])  # here"), "['y', 'n'] became ['y']"),
     Mistake("outputs in another order", run("graph.set_outputs(graph.outputs[::-1])  # here"), "became ['n', 'y']"),
     Mistake("a renamed input", run("graph.values['x'].name = 'image'  # here"), "['x', 'k'] became ['image', 'k']"),
