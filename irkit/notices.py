@@ -1,4 +1,4 @@
-"""The codes that passes and the pipeline find things under, beside those of the lint rules."""
+"""The codes that passes, the pipeline and the reader of HEF files find things under, beside those of the lint rules."""
 
 from __future__ import annotations
 
@@ -86,5 +86,62 @@ NOTICES: tuple[RuleDoc, ...] = (
         widths that are multiples when designing the network.
         """,
     ),
+    read_doc(
+        "HAI701",
+        "wrong-chip",
+        Severity.ERROR,
+        """A HEF that was compiled for another chip.
+
+        Why: HailoRT refuses a file of another architecture, or runs it on part of the chip: a Hailo-8 runs files for
+        Hailo-8L with half of its clusters.
+        Example: a file of the Model Zoo's HAILO8L folder on a Raspberry Pi AI HAT+ with 26 TOPS.
+        Fix: compile it again with `--hw-arch` of the chip it is to run on.
+        """,
+    ),
+    read_doc(
+        "HAI702",
+        "hef-too-large",
+        Severity.ERROR,
+        """A HEF that is larger than the size it may have.
+
+        Why: whoever set the limit counts on it: for a download, for memory, or for the time to load.
+        Fix: put weights in 4 bits by compression_level in the model script, or make the network smaller.
+        """,
+    ),
+    read_doc(
+        "HAI703",
+        "unknown-hef-extension",
+        Severity.WARNING,
+        """A HEF that needs something of HailoRT that not every version has.
+
+        Why: HailoRT refuses a file with an extension that it does not know, and some files run with one version only.
+        Fix: use the HailoRT that came out with the compiler, or a newer one.
+        """,
+    ),
+    read_doc(
+        "HAI704",
+        "outdated-hef",
+        Severity.WARNING,
+        """A HEF of a compiler so old that today's HailoRT refuses it.
+
+        Why: HailoRT 4.21 dropped the format that compilers before 3.24 wrote.
+        Fix: compile the model again with a newer compiler, or stay with an older HailoRT.
+        """,
+    ),
+    read_doc(
+        "HAI705",
+        "several-hef-contexts",
+        Severity.INFO,
+        """A HEF whose network does not fit on the chip as a whole.
+
+        Why: its contexts are loaded onto the chip in turn for every batch, which is several times slower.
+        Fix: send batches, which spread the loading over several frames, or use a smaller network.
+        """,
+    ),
 )
 """In the order of their codes."""
+
+
+def found_by(code: str) -> str:
+    """The command whose findings have one of these codes."""
+    return "irkit hef" if code.startswith("HAI7") else "irkit optimize"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from irkit.diagnostics import Severity
 
-_CODE = re.compile(r"(IRK0|HAI[1-6])\d\d")
+_CODE = re.compile(r"(IRK0|HAI[1-7])\d\d")
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _HEADING = re.compile(r"^(Why|Example|Fix): *", re.MULTILINE)
 
@@ -19,7 +19,7 @@ class RuleDoc:
 
     Attributes:
         code: `IRK` for the model itself; `HAI1` operators, `HAI2` shapes, `HAI3` quantization, `HAI4` resources,
-            `HAI5` calibration and pre-processing, `HAI6` what the compiler said.
+            `HAI5` calibration and pre-processing, `HAI6` what the compiler said, `HAI7` what it made.
         name: kebab-case, stable.
         severity: of its findings, unless a finding says otherwise.
         what, why, fix: paragraphs. example: lines of code or prose, "" where there is none.

@@ -25,6 +25,7 @@ from irkit.evidence import (  # noqa: E402
 )
 from irkit.linter import Rule  # noqa: E402
 from irkit.linting import all_docs  # noqa: E402
+from irkit.notices import found_by  # noqa: E402
 from irkit.ruledoc import RuleDoc  # noqa: E402
 from irkit.table import Evidence, Fact, Operator, Pattern, Status  # noqa: E402
 from irkit.target import Target, load_target, target_names  # noqa: E402
@@ -69,8 +70,8 @@ def rules_page(target: Target) -> str:
     docs = all_docs()
     introduction = (
         f"{len(docs)} codes. `irkit explain CODE` prints one, `irkit rules` lists them for a target. Evidence is that "
-        f"of [{target.name}](targets/{target.name}.md) with version {target.version} of its compiler. Codes marked "
-        "*pass* are found by `irkit optimize`, all others by `irkit lint`."
+        f"of [{target.name}](targets/{target.name}.md) with version {target.version} of its compiler. They are found by "
+        "`irkit lint`, unless another command is named."
     )
     parts = ["# What irkit finds", _WRITTEN, introduction, _contents(docs)]
     for prefix, title in FAMILIES.items():
@@ -89,13 +90,13 @@ def _contents(docs: Sequence[RuleDoc]) -> str:
 
 
 def _kind(doc: RuleDoc) -> str:
-    return doc.severity.label + ("" if isinstance(doc, Rule) else ", *pass*")
+    return doc.severity.label + ("" if isinstance(doc, Rule) else f", by `{found_by(doc.code)}`")
 
 
 def _rule_section(doc: RuleDoc, target: Target) -> str:
     parts = [
         f"### {doc.code} {doc.name}",
-        f"*{_kind(doc).replace('*', '')}.* {doc.what}",
+        f"*{_kind(doc)}.* {doc.what}",
         f"**Why.** {_sentence(doc.why)}",
     ]
     if doc.example:

@@ -39,7 +39,7 @@ def run(options: argparse.Namespace) -> int:
         console.result_json(page_json(doc, grounds, target))
     else:
         console.result(_page(doc, grounds, target, console.style()))
-        console.message(f"next: irkit {f'lint MODEL --select {doc.code}' if _is_linted(doc) else 'optimize MODEL'}")
+        console.message(f"next: {_next(doc)}")
     return 0
 
 
@@ -92,6 +92,12 @@ def _page(doc: RuleDoc, grounds: list[Ground], target: Target, style: Style) -> 
         sample = f'[[suppress]] with node = "NODE", codes = ["{doc.code}"] and reason = "..." in irkit.toml'
         parts.append(_paragraph("Where it is wanted", f"{sample}, or --ignore {doc.code}.", style))
     return "\n\n".join(parts)
+
+
+def _next(doc: RuleDoc) -> str:
+    from irkit.notices import found_by
+
+    return f"irkit lint MODEL --select {doc.code}" if _is_linted(doc) else f"{found_by(doc.code)} FILE"
 
 
 def _is_linted(doc: RuleDoc) -> bool:

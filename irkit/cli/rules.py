@@ -22,6 +22,7 @@ FAMILIES = {
     "HAI4": "resources and speed",
     "HAI5": "calibration, pre-processing and scripts",
     "HAI6": "what the Dataflow Compiler said",
+    "HAI7": "what it made: HEF files",
 }
 
 
