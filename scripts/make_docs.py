@@ -70,8 +70,8 @@ def rules_page(target: Target) -> str:
     docs = all_docs()
     introduction = (
         f"{len(docs)} codes. `irkit explain CODE` prints one, `irkit rules` lists them for a target. Evidence is that "
-        f"of [{target.name}](targets/{target.name}.md) with version {target.version} of its compiler. They are found by "
-        "`irkit lint`, unless another command is named."
+        f"of [{target.name}](targets/{target.name}.md) with version {target.version} of its compiler. They are found "
+        "by `irkit lint`, unless another command is named."
     )
     parts = ["# What irkit finds", _WRITTEN, introduction, _contents(docs)]
     for prefix, title in FAMILIES.items():
