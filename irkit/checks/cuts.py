@@ -29,11 +29,6 @@ def ends_before(subject: Subject, nodes: Iterable[Node]) -> tuple[Node, ...]:
     return subject.once(_Ends).of(nodes)
 
 
-def advice_to_end_before(subject: Subject, node: Node) -> str:
-    """Where to end so that a node is left to the host; empty where layers with weights come behind it."""
-    return "" if node in subject.once(feeding_layers) else advice_to_cut(ends_before(subject, [node]))
-
-
 def feeding_layers(subject: Subject) -> frozenset[Node]:
     """The nodes that some layer depends on, those excepted that belong to the decoding of detections."""
     found: set[Node] = set()
@@ -68,16 +63,6 @@ def named(nodes: Iterable[Node]) -> str:
     names = [f"`{node.name}`" if node.name else f"the {node.op} that makes `{node.output.name}`" for node in nodes]
     more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
     return ", ".join(names[:_LISTED]) + more
-
-
-def advice_to_cut(ends: Iterable[Node]) -> str:
-    """What to tell of the nodes to end at; empty where there are none."""
-    listed = named(ends)
-    return (
-        f"cut here: end the part for the chip at {listed} (--end-node-names), and run the rest on the host"
-        if listed
-        else ""
-    )
 
 
 def is_layer(subject: Subject, node: Node) -> bool:

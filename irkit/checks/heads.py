@@ -7,10 +7,19 @@ takes whole does that.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from irkit.checks.cuts import FEW_WEIGHTS, ends_before, is_layer, producer, sources, weights_of
+from irkit.checks.cuts import (
+    FEW_WEIGHTS,
+    ends_before,
+    feeding_layers,
+    is_layer,
+    named,
+    producer,
+    sources,
+    weights_of,
+)
 from irkit.checks.reading import shape_in
 from irkit.identities import permutation
 from irkit.ir import Node, Value
@@ -63,6 +72,51 @@ def head_nodes(subject: Subject) -> frozenset[Node]:
     )
 
 
+def advice_to_cut(subject: Subject, node: Node) -> str:
+    """How to cut the network so that a node is left to the host; empty where layers with weights come behind it."""
+    if node in subject.once(feeding_layers):
+        return ""
+    ends = chip_ends(subject, node)
+    if not ends:
+        return ""
+    if all(end.name for end in ends):
+        return f"cut here: irkit optimize --cut {','.join(end.name for end in ends)}; the host runs the rest"
+    return f"cut here: end the part for the chip at {named(ends)}, and run the rest on the host"
+
+
+def chip_ends(subject: Subject, node: Node) -> tuple[Node, ...]:
+    """Where the chip's part ends if a node is left to the host, and every tail with it that is refused.
+
+    Besides, it ends at what makes the other outputs of the network. None where no layer comes before the node.
+    """
+    ends, hosted = subject.once(_cut_of_tails)
+    return ends if node in hosted else _cut(subject, (*subject.once(_refused_tails), node))[0]
+
+
+def _cut_of_tails(subject: Subject) -> tuple[tuple[Node, ...], frozenset[Node]]:
+    return _cut(subject, subject.once(_refused_tails))
+
+
+def _cut(subject: Subject, nodes: Sequence[Node]) -> tuple[tuple[Node, ...], frozenset[Node]]:
+    """Where the chip's part ends if these nodes are left to the host, and all that is left with them."""
+    ends = ends_before(subject, nodes)
+    hosted = frozenset({*nodes, *_between(subject, nodes, set(ends)), *_after(subject, *nodes)})
+    outputs = (producer(subject, value) for value in subject.model.graph.outputs)
+    others = (maker for maker in outputs if maker is not None and maker not in hosted)
+    return (tuple(dict.fromkeys((*ends, *others))) if ends else ()), hosted
+
+
+def _refused_tails(subject: Subject) -> tuple[Node, ...]:
+    """The joins of heads, and what is refused with no layer behind it."""
+    from irkit.checks.judge import verdicts  # which looks at heads in turn
+
+    joins = [join for head in subject.once(heads) for join in head.joins]
+    refused = (Status.UNSUPPORTED, Status.CONSTANT_ONLY)
+    tails = [node for node, item in subject.once(verdicts) if item.status in refused]
+    feeding = subject.once(feeding_layers)
+    return (*joins, *(node for node in tails if node not in feeding))
+
+
 def _head(subject: Subject, behind: set[Node], joins: list[Node]) -> Head:
     ends = ends_before(subject, joins)
     before = _between(subject, joins, set(ends))
@@ -113,10 +167,10 @@ def _has_many_weights(subject: Subject, node: Node) -> bool:
     return is_layer(subject, node) and weights_of(subject, node) > FEW_WEIGHTS
 
 
-def _after(subject: Subject, node: Node) -> set[Node]:
-    """The nodes that depend on a node."""
+def _after(subject: Subject, *nodes: Node) -> set[Node]:
+    """The nodes that depend on one of these."""
     found: set[Node] = set()
-    pending = [node]
+    pending = list(nodes)
     while pending:
         for user in _users(subject, pending.pop()):
             if user not in found:
@@ -133,7 +187,7 @@ def _users(subject: Subject, node: Node) -> Iterator[Node]:
             yield user
 
 
-def _between(subject: Subject, joins: list[Node], ends: set[Node]) -> set[Node]:
+def _between(subject: Subject, joins: Sequence[Node], ends: set[Node]) -> set[Node]:
     """The nodes between the ends and the joins, neither included."""
     found: set[Node] = set()
     pending = [source for join in joins for source in sources(subject, join)]

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from irkit import ops
-from irkit.checks.cuts import advice_to_cut, advice_to_end_before, named, producer
-from irkit.checks.heads import Head, heads
+from irkit.checks.cuts import named
+from irkit.checks.heads import advice_to_cut, heads
 from irkit.checks.reading import shape_in
 from irkit.checks.telling import grounds, told, with_advice
 from irkit.diagnostics import Severity
@@ -26,7 +26,7 @@ def recurrent_layer(subject: Subject) -> Iterator[Found]:
     Fix: write the steps out with Linear, Sigmoid, Tanh and Mul when exporting, replace it by convolutions over time,
     or keep it on the host.
     """
-    yield from told(subject, "recurrent-layer", detail=_recurrence, advice=advice_to_end_before)
+    yield from told(subject, "recurrent-layer", detail=_recurrence, advice=advice_to_cut)
 
 
 def _recurrence(subject: Subject, node: Node) -> str:
@@ -47,7 +47,7 @@ def control_flow(subject: Subject) -> Iterator[Found]:
     Fix: irkit optimize takes the branch where the condition is known; else trace the model with the branch taken,
     write the loop out, or keep it on the host.
     """
-    yield from told(subject, "control-flow", advice=advice_to_end_before)
+    yield from told(subject, "control-flow", advice=advice_to_cut)
 
 
 @rule("HAI112", "detection-head", Severity.ERROR)
@@ -57,8 +57,7 @@ def detection_head(subject: Subject) -> Iterator[Found]:
     Why: flattening maps of several sizes into one list of anchors, and the arithmetic on it, is refused; the networks
     of Hailo's Model Zoo end at the last convolutions of each scale, and the boxes are made on the host.
     Example: the head of YOLOv8 behind the convolutions of `cv2` and `cv3`.
-    Fix: end at the nodes that the finding names (`--end-node-names`), and decode on the host or by `nms_postprocess`
-    in the model script.
+    Fix: cut at the nodes that the finding names, and decode on the host or by `nms_postprocess` in the model script.
     """
     entry = subject.target.patterns.get("yolo-head")
     if entry is None or entry.status is not Status.UNSUPPORTED:
@@ -68,16 +67,7 @@ def detection_head(subject: Subject) -> Iterator[Found]:
         for node in (*head.flattening, *head.joins):
             message = f"{what}, is refused by the compiler {grounds(entry.confidence, entry.evidence)}"
             found = Found(message, node, severity_of(entry.confidence), advice=entry.advice, group=named(head.ends))
-            yield with_advice(found, advice_to_cut(_all_ends(subject, head)))
-
-
-def _all_ends(subject: Subject, head: Head) -> Iterator[Node]:
-    """The ends of a head, those of other heads, and the nodes that make the other outputs of the network."""
-    all_heads = subject.once(heads)
-    inside = {node for other in all_heads for node in other.nodes}
-    outputs = (producer(subject, value) for value in subject.model.graph.outputs)
-    ends = [*head.ends, *(node for other in all_heads for node in other.ends)]
-    yield from dict.fromkeys((*ends, *(node for node in outputs if node is not None and node not in inside)))
+            yield with_advice(found, advice_to_cut(subject, node))
 
 
 @rule("HAI113", "postprocessing-operator", Severity.ERROR)
@@ -90,7 +80,7 @@ def postprocessing_operator(subject: Subject) -> Iterator[Found]:
     Fix: cut the graph at the nodes that the finding names, and run the rest on the host; NMS can be given back by
     `nms_postprocess` in the model script.
     """
-    yield from told(subject, "postprocessing-operator", advice=advice_to_end_before)
+    yield from told(subject, "postprocessing-operator", advice=advice_to_cut)
 
 
 @rule("HAI114", "embedding-lookup", Severity.ERROR)
@@ -100,13 +90,19 @@ def embedding_lookup(subject: Subject) -> Iterator[Found]:
     Why: the compiler takes no Gather with indices that are no constants; the networks for text in Hailo's Model Zoo
     start behind the embeddings.
     Example: `torch.nn.Embedding(30522, 384)(input_ids)`.
-    Fix: look the rows up on the host, and start the graph with their sum as a float input (`--start-node-names`).
+    Fix: look the rows up on the host, and start the graph with their sum as a float input.
     """
     for found in told(subject, "embedding-lookup", detail=_table_size):
         if found.node is None:
             continue
         users = [user for user in found.node.successors if user in subject.nodes]
-        yield with_advice(found, f"start the graph at {named(users)} (--start-node-names)" if users else "")
+        yield with_advice(found, _start_at(users))
+
+
+def _start_at(users: list[Node]) -> str:
+    if users and all(user.name for user in users):
+        return f"start behind it: irkit optimize --start {','.join(user.name for user in users)}"
+    return f"start the graph at {named(users)}" if users else ""
 
 
 def _table_size(subject: Subject, node: Node) -> str:

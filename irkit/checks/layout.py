@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 
-from irkit.checks.cuts import advice_to_end_before
+from irkit.checks.heads import advice_to_cut
 from irkit.checks.net_effect import Chain, chain_of
 from irkit.checks.telling import told
 from irkit.diagnostics import Severity
@@ -25,7 +25,7 @@ def layout_change(subject: Subject) -> Iterator[Found]:
     channel and pixel shuffle, the heads of attention, a feature map to tokens and back. A dense layer on a flattened
     map is a convolution with a kernel of 1; else cut before it.
     """
-    for found in told(subject, "layout-change", advice=advice_to_end_before):
+    for found in told(subject, "layout-change", advice=advice_to_cut):
         chain = chain_of(subject, found.node) if found.node is not None else None
         yield dataclasses.replace(found, message=f"{found.message}{_as_a_whole(chain)}") if chain is not None else found
 

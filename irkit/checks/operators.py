@@ -6,7 +6,7 @@ import dataclasses
 import functools
 from collections.abc import Iterator
 
-from irkit.checks.cuts import advice_to_end_before
+from irkit.checks.heads import advice_to_cut
 from irkit.checks.judge import Verdict, unmet_needs, verdicts
 from irkit.checks.quantization import QUANTIZED
 from irkit.checks.telling import of_need, of_verdict, with_advice
@@ -61,7 +61,7 @@ def unsupported_operator(subject: Subject) -> Iterator[Found]:
     Fix: rewrite it with operators that are taken, or cut the graph there and run the rest on the host.
     """
     for node, _, found in _found(subject, Status.UNSUPPORTED):
-        yield with_advice(found, advice_to_end_before(subject, node))
+        yield with_advice(found, advice_to_cut(subject, node))
 
 
 @rule("HAI102", "unknown-operator", Severity.WARNING)

@@ -6,8 +6,8 @@ import pytest
 
 from irkit import Finding, parse_model
 from irkit.checks import ALL_RULES
-from irkit.checks.cuts import advice_to_end_before, ends_before
-from irkit.checks.heads import heads
+from irkit.checks.cuts import ends_before
+from irkit.checks.heads import advice_to_cut, heads
 from irkit.linter import Subject, run_rules
 from irkit.target import load_target
 
@@ -121,7 +121,7 @@ def test_the_advice_names_every_output_of_the_chips_part() -> None:
     told = [item for item in findings(found) if item.rule == "detection-head"]
     assert {item.node for item in told} == {"f1", "f2", "all"}
     for item in told:
-        assert "end the part for the chip at `box1`, `box2`, `mask` (--end-node-names)" in item.advice
+        assert "irkit optimize --cut box1,box2,mask;" in item.advice
 
 
 def test_a_node_of_a_head_that_is_refused_anyway_is_told_for_itself() -> None:
@@ -129,7 +129,7 @@ def test_a_node_of_a_head_that_is_refused_anyway_is_told_for_itself() -> None:
     found = subject(tail, "%y", BINS + "%k: int64[1] = [3]\n")
     [best] = [item for item in findings(found) if item.node == "best"]
     assert best.rule == "postprocessing-operator"
-    assert "`box1`, `box2`" in best.advice
+    assert "--cut box1,box2;" in best.advice
 
 
 def test_nothing_is_cut_where_layers_follow() -> None:
@@ -137,7 +137,7 @@ def test_nothing_is_cut_where_layers_follow() -> None:
     body = conv("a", "x", "w6") + "%r = Round(%a) @round\n%y = Conv(%r, %w2) {kernel_shape=[3,3]} @next\n"
     found = subject(body, "%y", "%w2: float32[8,6,3,3] = random(seed=9)\n")
     [node] = [node for node in found.nodes if node.name == "round"]
-    assert advice_to_end_before(found, node) == ""
+    assert advice_to_cut(found, node) == ""
     assert [end.name for end in ends_before(found, [node])] == ["a"]
 
 
