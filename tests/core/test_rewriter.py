@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -396,3 +398,24 @@ def test_a_freed_value_lets_a_match_through() -> None:
     context = apply(text, ExpLog, SameBranches)
     assert ops(text) == ["Abs", "Relu"]
     assert context.refusals == {}
+
+
+def test_methods_may_leave_out_self() -> None:
+    source = """
+import irkit
+
+@irkit.rewrite("no-self", effect="retrain")
+class NoSelf:
+    "HardSwish becomes Relu."
+
+    def pattern(op, x):
+        return op.HardSwish(x)
+
+    def replace(op, x):
+        return op.Relu(x)
+"""
+    names: dict[str, Any] = {"__name__": __name__}
+    exec(source, names)
+    model = irkit.parse_model("opset 17\ngraph(%x: float32[2]) -> (%y) { %y = HardSwish(%x) @a }")
+    irkit.run_passes(model, [names["NoSelf"]()], verify="none")
+    assert [node.op for node in model.graph] == ["Relu"]
