@@ -238,7 +238,7 @@ def dfc_installation(subject: Subject) -> Iterator[Found]:
 
 @rule("HAI622", "dfc-log-not-understood", Severity.WARNING)
 def dfc_log_not_understood(subject: Subject) -> Iterator[Found]:
-    """Errors of the compiler that irkit does not know, or a log that is not about this model.
+    """Errors and warnings of the compiler that irkit does not know, or a log that is not about this model.
 
     Why: what is not understood is told, with its line, so that nobody takes silence for success.
     Fix: read the line in the log; give the log that belongs to this model.
@@ -249,7 +249,8 @@ def dfc_log_not_understood(subject: Subject) -> Iterator[Found]:
     for event in events(subject, EventKind.OTHER):
         named = [layer for layer in event.layers if node_of_layer(subject, layer) is None]
         layers = f"; its layer {', '.join(named)}" if named else ""
-        yield _at(subject, event, f"not understood: {event.text}{layers}")
+        severity = Severity.INFO if event.name == "warning" else None
+        yield _at(subject, event, f"not understood: {event.text}{layers}", severity=severity)
     named = list(dict.fromkeys(name for event in log.events for name in event.nodes))
     if named and all(node_of(subject, name) is None for name in named):
         shown = ", ".join(f"`{name}`" for name in named[:3])

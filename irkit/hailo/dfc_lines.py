@@ -14,6 +14,10 @@ _ESCAPES = re.compile(
     r"|\[\d{1,2}(?:;\d{1,3})*m"  # a colour whose escape character got lost on the way
 )
 _UNSEEN = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufeff\u200b]")
+_SPINNER = re.compile(r"\[\.*<==>\.*\] *(?:Duration|Elapsed): *[\d:]*")
+_LONG_WORD = re.compile(r"(\S{4000})\S+")
+_MOST = 20_000
+"""Characters of a line that are read; only a dump of data has more, or a word of more than 4000."""
 _BOX = "│┃║❱╭╮╰╯─━┌┐└┘"
 """Borders that the rich package draws around tracebacks."""
 
@@ -25,12 +29,15 @@ _PREFIXES = (
     re.compile(r"(?:INFO|WARNING|ERROR|DEBUG|CRITICAL)\b *(?:[-|:] *)?(?=\[(?:info|warning|error|critical)\])"),
 )
 
-EXCEPTION = r"(?:[A-Za-z_][\w.]*\.)?(?P<name>[A-Z]\w*(?:Error|Exception|NonFixable|InputsShape|Interrupt|Warning))"
+EXCEPTION = (
+    r"(?<![\w.])(?:[A-Za-z_][\w.]*\.)?(?P<name>[A-Z]\w*(?:Error|Exception|NonFixable|InputsShape|Interrupt|Warning))"
+)
 """The class of an exception with the modules it lives in."""
 
 _STARTS = re.compile(
     r"\[(?:info|warning|error|critical|debug|fatal)\]"
     r"|<Hailo [^>]*>"
+    r"|WARNING: |[IWEF]\d{4} \d\d:\d\d|:? ?[IWEF] (?:tensorflow|external)/"  # of the libraries below it
     r"|Traceback \(most recent call last\)|During handling of the above|The above exception was"
     r"|File \"[^\"]+\", line \d+"
     r"|\S+\.py:\d+ in \w+"
@@ -59,18 +66,22 @@ class Record:
     @property
     def text(self) -> str:
         """In one line, wrapped lines joined by a space."""
-        return " ".join(" ".join(self.lines).split())
+        return _in_one_line(" ".join(self.lines))
 
     @property
     def tight(self) -> str:
         """The same, joined by nothing: what a terminal cuts in the middle of a word."""
-        return " ".join("".join(self.lines).split())
+        return _in_one_line("".join(self.lines))
+
+
+def _in_one_line(text: str) -> str:
+    return _LONG_WORD.sub(r"\1", " ".join(text.split()))
 
 
 def clean(line: str) -> str:
     """A line without colours, borders, prompts, timestamps and what a progress bar overwrote."""
     text = _UNSEEN.sub("", _ESCAPES.sub("", line.rstrip("\r\n").rpartition("\r")[2]))
-    text = text.strip().strip(_BOX).strip()
+    text = _SPINNER.sub("", text[:_MOST]).strip().strip(_BOX).strip()
     for _ in range(2):
         for prefix in _PREFIXES:
             text = prefix.sub("", text, count=1) if prefix.match(text) else text

@@ -10,7 +10,7 @@ from irkit.hailo.dfc_lines import EXCEPTION, Record
 from irkit.hailo.dfc_wordings import BY_CLASS, BY_TEXT, LAYERS, NODES, PROPOSED, WORDINGS, Wording
 
 _IN_OP = re.compile(
-    r"(?:[\w.]+\.)?(?P<name>[A-Z]\w*(?:Error|Exception)) in op "
+    r"(?<![\w.])(?:[\w.]+\.)?(?P<name>[A-Z]\w*(?:Error|Exception)) in op "
     r"(?:(?P<node>(?:(?! in op ).){1,400}?):(?= |$)|(?P<bare>[^\s:]+))"
 )
 _EXCEPTION = re.compile(rf"{EXCEPTION}(?:: (?P<text>.*)|$)")
@@ -49,8 +49,10 @@ def _events(record: Record, text: str, frames: Sequence[str]) -> Iterator[DfcEve
         if found is not None:
             yield _said(record, text, wording, found)
             return
-    if re.match(r"\[(?:error|critical|fatal)\](?! *Parsing failed)", text):
-        yield DfcEvent(EventKind.OTHER, record.line, "error", _without_level(text), layers=_find(LAYERS, text))
+    level = re.match(r"\[(warning|error|critical|fatal)\](?! *Parsing failed)", text)
+    if level is not None:
+        name = "warning" if level[1] == "warning" else "error"
+        yield DfcEvent(EventKind.OTHER, record.line, name, _without_level(text), layers=_find(LAYERS, text))
 
 
 def _errors_in_ops(record: Record, text: str, listed: Sequence[re.Match[str]]) -> Iterator[DfcEvent]:

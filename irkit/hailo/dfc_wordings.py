@@ -65,8 +65,8 @@ NODES = (
 
 LAYERS = (
     re.compile(rf"[Nn]o successful assignments?(?: for)?: *({_SHORT}(?: +/ +{_SHORT})*)(?= errors|:| |$)"),
-    re.compile(rf"({_SHORT}) failed on kernel validation"),
-    re.compile(rf"({_SHORT}) has \d+ APUs but"),
+    re.compile(rf"(?<![\w./-])({_SHORT}) failed on kernel validation"),
+    re.compile(rf"(?<![\w./-])({_SHORT}) has \d+ APUs but"),
     re.compile(rf"in layer ({_SHORT}?)(?:/\w+_op)? due to"),
     re.compile(rf"for layer ({_SHORT}?)(?:/\w+_op)?(?:[ ,]|$)"),
     re.compile(rf"The layer (?:named )?({_SHORT}) doesn't"),
@@ -118,7 +118,7 @@ WORDINGS: tuple[Wording, ...] = (
     _said(EventKind.END_NODES, "for-nms", r"these end node names should be used:? *(?P<nodes>.+)"),
     _said(EventKind.CONTEXTS, "single-context", r"Single context flow failed: *(?P<reason>.*)"),
     _said(EventKind.CONTEXTS, "contexts", r"(?:valid|selected) partition to (?P<count>\d+) contexts"),
-    _said(EventKind.NOISE, "noise", r"(?P<layer>[\w./-]+/output_layer\d+) SNR:\s*(?P<db>-?[\d.]+) dB"),
+    _said(EventKind.NOISE, "noise", r"(?<![\w./-])(?P<layer>[\w./-]+/output_layer\d+) SNR:\s*(?P<db>-?[\d.]+) dB"),
     _said(EventKind.SHIFT, "no-shift", r"No shifts available for layer .*delta=(?P<delta>[\d.]+\d)"),
     _said(EventKind.QUANTIZATION, "numbers", r"Unsupported NaN values", r"Shift delta in \S+ is"),
     _said(EventKind.SCRIPT, "model-script", r"no alls found for requested hw_arch", r"Model [Ss]cript [Nn]ot [Ff]ound"),

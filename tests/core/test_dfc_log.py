@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -164,7 +165,8 @@ def test_no_text_is_too_odd(text: str) -> None:
         ("AccelerasResourceError: GPU memory has been exhausted.", EventKind.ENVIRONMENT, (), ()),
         ("[error] The frobnicator is out of tune", EventKind.OTHER, (), ()),
         ("[info] Saved HAR to: /work/net.har", None, (), ()),
-        ("[warning] Something mild", None, (), ()),
+        ("[warning] Something mild", EventKind.OTHER, (), ()),
+        ("[info] Something said", None, (), ()),
     ],
 )  # fmt: skip
 def test_what_a_message_is_about(
@@ -187,7 +189,7 @@ def test_frames_of_one_traceback_are_none_of_the_next() -> None:
 
 def test_an_exception_of_other_code_is_no_crash_of_the_parser() -> None:
     text = (
-        'Traceback (most recent call last):\n  File "/home/me/export.py", line 3, in main\nIndexError: out of range\n'
+        'Traceback (most recent call last):\n  File "/srv/me/export.py", line 3, in main\nIndexError: out of range\n'
     )
     assert only(text).kind is EventKind.OTHER
 
@@ -289,3 +291,39 @@ def test_a_string_is_a_path_unless_it_reads_like_a_message(tmp_path: Path) -> No
     assert read_dfc_log("UnexpectedNodeError: Unexpected node /Where (Where)").events[0].nodes == ("/Where",)
     with pytest.raises(InputError, match=r"missing\.log"):
         read_dfc_log("missing.log")
+
+
+def test_libraries_below_and_a_spinner_are_left_out() -> None:
+    log = read_dfc_log(
+        "[info] No GPU chosen and no suitable GPU found, falling back to CPU.\n"
+        "WARNING: All log messages before absl::InitializeLog() is called are written to STDERR\n"
+        "E0000 00:00:1759859330.731148 1701077 cuda_dnn.cc:8310] Unable to register cuDNN factory\n"
+        "2024-10-14 16:41:23.572460: I tensorflow/core/executor.cc:1197] (DEBUG INFO) Executor start aborting\n"
+        "[info] Single context flow failed: Recoverable single context error\n"
+        "[.......................<==>.............] Duration: 00:01:03\n"
+        "Found valid partition to 7 contexts\n"
+    )
+    assert [(event.kind, event.line) for event in log.events] == [
+        (EventKind.NO_GPU, 1), (EventKind.CONTEXTS, 5), (EventKind.CONTEXTS, 7)
+    ]  # fmt: skip
+    assert log.events[0].text.endswith("falling back to CPU.")
+    assert log.events[1].values == {"reason": "Recoverable single context error"}
+
+
+def test_a_warning_that_is_not_known_is_kept() -> None:
+    (event,) = read_dfc_log("[warning] Training cut by the user, proceed at your own peril\n").events
+    assert (event.kind, event.name) == (EventKind.OTHER, "warning")
+    assert event.text == "Training cut by the user, proceed at your own peril"
+
+
+def test_a_shift_is_told_with_its_layer() -> None:
+    text = "[info] No shifts available for layer net/conv79/conv_op, using max shift instead. delta=0.0653\n"
+    (event,) = read_dfc_log(text).events
+    assert (event.kind, event.layers, event.values) == (EventKind.SHIFT, ("net/conv79",), {"delta": "0.0653"})
+
+
+@pytest.mark.parametrize("word", ["a/" * 100_000, "a." * 100_000, "A" * 100_000, "Error " * 9_000, "a / " * 40_000])
+def test_a_dump_of_data_in_a_log_takes_no_time(word: str) -> None:
+    begin = time.process_time()
+    read_dfc_log(f"[error] No successful assignment: {word}\n{word}\n")
+    assert time.process_time() - begin < 4
