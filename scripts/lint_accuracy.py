@@ -23,8 +23,23 @@ PAGE = ROOT / "docs" / "lint_accuracy.md"
 LINES = {"3.x": "hailo8", "5.x": "hailo10h"}
 """Lines of the compiler, and the chip whose table speaks of them."""
 
-FIRST_LOOK = ""
-"""What the held-out forms scored when they were first run, before anybody could mend what they show."""
+FIRST_LOOK = """\
+## Held out: the first look
+
+**This is the score to go by.** When the rules were written, the held-out forms were run for the first time, for hailo8:
+
+| compiler | forms | right | level | not known | missed | wrong |
+| --- | --- | --- | --- | --- | --- | --- |
+| 3.x | 12 | 7 (58%) | 3 | 2 | 3 | 0 |
+| 5.x | 15 | 12 (80%) | 12 | 0 | 3 | 0 |
+| both | 27 | 19 (70%) | 15 | 2 | 6 | 0 |
+
+The rules do not reach the 85 % they reach on the forms they were written with. What they missed: `QuantizeLinear` and
+`QLinearAdd`, of which one finding tells for the whole model and at another node; a key cache of no length; constants
+that do not broadcast to the layout of the chip, in the decoding of boxes and beside a skewed map. What they did not
+know: `Selu`, `Cos`. The table above is of today.
+"""
+"""What the held-out forms scored when they were first run. It is a record: it does not change with the rules."""
 
 _INTRO = """\
 # How well lint knows the compiler
@@ -62,9 +77,7 @@ def page() -> str:
     alarms = [alarm(form) for form in accepted()]
     parts = [_INTRO.format(refused=len(forms), accepted=len(alarms)), "## Refused forms\n"]
     parts.append("\n".join(_summary(scores)) + "\n")
-    if FIRST_LOOK:
-        parts.append(FIRST_LOOK + "\n")
-    parts += ["## Accepted forms\n", "\n".join(_alarms(alarms)) + "\n", _LIMITS]
+    parts += [FIRST_LOOK, "## Accepted forms\n", "\n".join(_alarms(alarms)) + "\n", _LIMITS]
     parts += ["## Form by form\n", "For `hailo8`.\n", "\n".join(_details(scores["hailo8"])) + "\n"]
     return "\n".join(parts)
 
