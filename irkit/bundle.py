@@ -31,6 +31,8 @@ from irkit.render import SCHEMA, optimize_json, report_markdown
 from irkit.version import __version__
 
 if TYPE_CHECKING:
+    from irkit.diagnostics import Finding
+    from irkit.hailo.deployment import Deployment
     from irkit.hailo.equipment import Equipment
     from irkit.model import Model
     from irkit.pipeline import Progress
@@ -42,6 +44,7 @@ _OURS = re.compile(
     r"|nms\.json|preprocess\.json|io_map\.json|calibration_data\.np[yz]|compile\.py|compile_for_\w+\.sh|selftest\.py"
     r"|DEPLOYMENT_README\.md|golden"
 )
+_CALIBRATION_RULES = ("HAI50", "HAI51", "HAI521", "HAI522")
 _MEASURED_WITH = ("numpy", "onnx", "onnxruntime", "protobuf")
 
 
@@ -131,7 +134,32 @@ def _equip(
         result.gaps.append(f"files for compiler and chip, which need static shapes: {error}")
         return
     name = result.source.stem if result.source is not None else place.name
-    equip(result.model, result.target, stage, name, given, parts=result.parts, progress=progress)
+    plan = equip(result.model, result.target, stage, name, given, parts=result.parts, progress=progress)
+    result.deployment = plan
+    if plan.calibration is not None and not plan.calibration.is_random:
+        result.report.findings += _calibration_findings(result, plan, stage / plan.calibration.file)
+
+
+def _calibration_findings(result: OptimizeResult, plan: Deployment, data: Path) -> list[Finding]:
+    """What the rules have to say of the calibration set that was written, with the model script that goes with it."""
+    from irkit.hailo.calibration import open_calibration
+    from irkit.hailo.deployment import ALLS, script_text
+    from irkit.hailo.scripts import MODEL_SCRIPT, ScriptFile
+    from irkit.linting import all_docs, lint_model
+    from irkit.selection import chosen
+
+    settings = result.settings
+    codes = chosen(all_docs(), settings.select, settings.ignore) & chosen(all_docs(), _CALIBRATION_RULES)
+    if not codes:
+        return []
+    told = {(finding.code, finding.node) for finding in result.report.findings}
+    asked = settings.changed(select=tuple(sorted(codes)), ignore=())
+    script = ScriptFile(ALLS, MODEL_SCRIPT, script_text(plan))
+    report = lint_model(
+        result.model, result.target, result.report.model, asked,
+        calibration=open_calibration(data), scripts=[script],
+    )  # fmt: skip
+    return [finding for finding in report.findings if (finding.code, finding.node) not in told]
 
 
 @contextlib.contextmanager
@@ -220,10 +248,17 @@ def _manifest(result: OptimizeResult, stage: Path) -> dict[str, Any]:
         **{key: value for key, value in stable.items() if key != "files"},
         "source": _source_entry(result.source),
         "drift": result.drift,
+        "calibration": _calibration_kind(result),
         "identity": hashlib.sha256(json.dumps(stable, sort_keys=True).encode()).hexdigest(),
         "files": files,
         "measured_with": {"python": platform.python_version(), **_versions()},
     }
+
+
+def _calibration_kind(result: OptimizeResult) -> str:
+    """`data`, `random` or `none`."""
+    written = result.deployment.calibration if result.deployment is not None else None
+    return "none" if written is None else "random" if written.is_random else "data"
 
 
 def _entry(path: Path) -> dict[str, Any]:

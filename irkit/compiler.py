@@ -22,6 +22,7 @@ from irkit.target import Target
 if TYPE_CHECKING:  # what a lint does not need is imported where it is used
     from irkit.cutting import Parts
     from irkit.drift import Drift
+    from irkit.hailo.deployment import Deployment
     from irkit.history import History
     from irkit.pipeline import PipelineResult, Progress, Verify
     from irkit.tracing import Step
@@ -50,6 +51,8 @@ class OptimizeResult:
         trace: every rewrite, where it was asked for.
         gaps: parts of the bundle that could not be written, with the reason.
         parts: what is before and after `model`, where the whole was cut.
+        settings: of the project.
+        deployment: what the files for compiler and chip say, once they are written.
     """
 
     model: Model
@@ -62,6 +65,8 @@ class OptimizeResult:
     trace: Sequence[Step] | None = field(default=None, repr=False)
     gaps: list[str] = field(default_factory=list, repr=False)
     parts: Parts | None = field(default=None, repr=False)
+    settings: Settings = field(default_factory=Settings, repr=False)
+    deployment: Deployment | None = field(default=None, repr=False)
 
     @property
     def refusals(self) -> Mapping[str, Sequence[str]]:
@@ -156,6 +161,7 @@ def optimize(
             before = plan_passes(chip, library, bind=bind, shapes=shapes, only=BEFORE_A_CUT)
             parts = _cut(opened, before, chip, cut, start, verify)
             opened, bind, shapes = parts.device, None, None
+            samples = parts.samples_behind(samples)
         plan = plan_passes(chip, library, exact=exact, bind=bind, shapes=shapes, only=only, skip=skip, options=options)
         _check_accepted(accept_drift, plan, library)
         context = Context(target=chip, samples=samples)
@@ -176,9 +182,9 @@ def optimize(
         }
         if parts is not None:
             asked.update(cut=list(parts.ends), start=list(parts.starts))
-        return OptimizeResult(
-            opened, chip, source, asked, run, report, context, _traced(opened, run) if trace else None, parts=parts
-        )
+        traced = _traced(opened, run) if trace else None
+        held = settings or Settings()
+        return OptimizeResult(opened, chip, source, asked, run, report, context, traced, parts=parts, settings=held)
 
 
 def _cut(

@@ -11,8 +11,9 @@ running both.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from irkit.editing import between, outer_reads
 from irkit.errors import ExecutionError, GraphError, MissingDependencyError, ModelError, OptionError
@@ -23,6 +24,12 @@ from irkit.ir import Node, Value
 from irkit.model import Model
 from irkit.numerics import compare
 
+if TYPE_CHECKING:
+    import numpy as np
+
+    Array = np.ndarray[Any, np.dtype[Any]]
+
+Samples: TypeAlias = "Callable[[Model], Mapping[str, Array] | None]"
 _INPUTS = 4
 
 
@@ -54,6 +61,30 @@ class Parts:
     starts: tuple[str, ...]
     results: tuple[str, ...]
     proof: CutProof = field(default_factory=CutProof)
+
+    def samples_behind(self, samples: Samples | None) -> Samples | None:
+        """What gives samples of the device part, where `samples` gives those of the whole."""
+        pre = self.pre
+        if samples is None or pre is None:
+            return samples
+
+        def behind(device: Model) -> Mapping[str, Array] | None:
+            given = samples(self.whole)
+            return None if given is None else _through(pre, given, [value.name for value in fed_inputs(device)])
+
+        return behind
+
+
+def _through(pre: Model, given: Mapping[str, Array], names: Sequence[str]) -> dict[str, Array] | None:
+    """Samples (N, ...) by name as `pre` hands them on; None where it does not make all of these names."""
+    import numpy as np
+
+    session, read = open_session(pre), [value.name for value in pre.graph.inputs]
+    count = min(len(array) for array in given.values())
+    made = [session.run({name: given[name][i : i + 1] for name in read}) for i in range(count)]
+    found = {name: np.concatenate([frame[name] for frame in made]) for name in made[0]}
+    values = {**given, **found}
+    return {name: values[name] for name in names} if set(names) <= set(values) else None
 
 
 def cut_values(model: Model, ends: Sequence[str], starts: Sequence[str]) -> frozenset[str]:

@@ -34,6 +34,7 @@ def optimize_text(result: OptimizeResult, target: str, style: Style = PLAIN) -> 
     """What the passes did, the proof, the drift, what remains, and the verdict."""
     title = f"{style.paint(result.report.model, 'bold')} for {target}"
     facts = [*_cut_facts(result), *_proof_facts(result.run), *map(_drift_fact, result.run.drifts)]
+    facts += [("calibration", text.replace("**", "").replace("`", "")) for text in _calibration_texts(result)]
     facts += [("not checked", text) for text in not_checked(result)]
     sections = [title, _passes_text(result.run.passes, style)]
     if facts:
@@ -99,6 +100,14 @@ def _cut_facts(result: OptimizeResult) -> Iterator[tuple[str, str]]:
         yield "cut", cut_text(result.parts)
 
 
+def _calibration_texts(result: OptimizeResult) -> Iterator[str]:
+    """What the calibration set is, where files for the compiler were written."""
+    from irkit.hailo.deployment import calibration_text
+
+    if result.deployment is not None and result.deployment.calibration is not None:
+        yield calibration_text(result.deployment.calibration)
+
+
 def cut_text(parts: Parts) -> str:
     """Where a model was cut, and what shows that nothing was lost."""
     named = (("pre.onnx", parts.pre), ("host.onnx", parts.host))
@@ -155,6 +164,9 @@ def drift_text(drift: Drift) -> str:
 def not_checked(result: OptimizeResult) -> list[str]:
     """What nobody looked at, so that nobody takes it for granted."""
     items = [f"not written: {gap}" for gap in result.gaps]
+    written = result.deployment.calibration if result.deployment is not None else None
+    if written is not None and written.is_random:
+        items.append("accuracy on the chip: the calibration set is random")
     if result.options.get("verify") == "none":
         items.append("whether the function was kept: proof was switched off")
     for proof in result.run.proofs:
@@ -213,6 +225,7 @@ def optimize_json(result: OptimizeResult) -> dict[str, Any]:
             for item in run.taken_back
         ],
         "cut": None if result.parts is None else cut_text(result.parts),
+        "calibration": _calibration_json(result),
         "drift": result.drift,
         "drifts": [_drift_json(drift) for drift in run.drifts],
         "not_checked": not_checked(result),
@@ -224,6 +237,11 @@ def optimize_json(result: OptimizeResult) -> dict[str, Any]:
         "seconds": run.seconds,
         **({} if result.trace is None else {"trace": [step.to_json() for step in result.trace]}),
     }
+
+
+def _calibration_json(result: OptimizeResult) -> dict[str, Any] | None:
+    written = result.deployment.calibration if result.deployment is not None else None
+    return None if written is None else {**vars(written), "inputs": list(written.inputs)}
 
 
 def _pass_json(run: PassRun) -> dict[str, Any]:
@@ -263,6 +281,7 @@ def report_markdown(result: OptimizeResult, target: str) -> str:
     unchecked = not_checked(result)
     if unchecked:
         parts.append("## What was not checked\n\n" + "\n".join(f"- {item}" for item in unchecked))
+    parts += [f"## Calibration\n\n{text}" for text in _calibration_texts(result)]
     parts.append("## What remains\n\n" + (_findings_markdown(result.report.findings) or "Nothing."))
     ends = [("input", value) for value in result.model.graph.inputs if not value.is_initializer]
     ends += [("output", value) for value in result.model.graph.outputs]

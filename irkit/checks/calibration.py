@@ -10,7 +10,7 @@ from irkit.diagnostics import Severity
 from irkit.hailo.alls import Command
 from irkit.hailo.calibration import CalibrationInput
 from irkit.hailo.calibration_facts import Facts, find_facts
-from irkit.hailo.layout import Layout, judge_layout
+from irkit.hailo.layout import Layout, judge_layout, takes_channels_last
 from irkit.inputs import fed_inputs
 from irkit.ir import Value
 from irkit.linter import Found, Subject, rule
@@ -50,13 +50,6 @@ def _pairs(subject: Subject) -> list[_Pair]:
         layout = judge_layout(samples.shape, subject.shape(value), takes_channels_last(value))
         found.append(_Pair(value, samples, find_facts(samples), layout))
     return found
-
-
-def takes_channels_last(value: Value) -> bool:
-    """Whether an input is laid out as images are stored: the first thing done to it is to put its channels first."""
-    return bool(value.uses) and all(
-        use.node.op == "Transpose" and tuple(use.node.attr("perm", ())) == (0, 3, 1, 2) for use in value.uses
-    )
 
 
 def _assigned(subject: Subject) -> Mapping[Value, CalibrationInput]:
@@ -322,7 +315,7 @@ def input_channel_ranges(subject: Subject) -> Iterator[Found]:
                 f"the ranges of the channels of {pair.name} should be within a factor of {fact.value}; found "
                 f"{max(reach) / min(reach):.3g} (from {min(reach):.3g} to {max(reach):.3g})"
             )
-            yield Found(message, advice=fact.advice)
+            yield Found(message, advice=f"{fact.advice} (irkit optimize --precision {pair.value.name}=a16_w16)")
 
 
 def _input_has_16_bits(subject: Subject) -> bool:

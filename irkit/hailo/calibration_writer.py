@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
@@ -70,39 +71,79 @@ def write_calibration(
 
     Raises `OptionError` or `CalibrationError` where the samples do not fit the inputs.
     """
+    keep = is_raw(source, ports)
+    lay_out(source, ports, folder, how, most=most, shuffle=shuffle, progress=progress)
+    count = min(most, _count(source, ports))
+    return pack(folder, ports, count, "uint8" if keep else "float32", on_chip=keep and how.normalizes)
+
+
+def is_raw(source: CalibrationSet, ports: Sequence[Port]) -> bool:
+    """Whether all samples are 8-bit, so that they are kept as they are."""
+    return all(item.dtype == "uint8" for item in _chosen(source, ports).values())
+
+
+def lay_out(
+    source: CalibrationSet,
+    ports: Sequence[Port],
+    folder: Path,
+    how: Preprocessing,
+    *,
+    most: int,
+    shuffle: bool = True,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> dict[str, Array]:
+    """Write one .npy for each input; see `write_calibration`. Returns them, mapped, by name."""
     chosen = _chosen(source, ports)
-    total = min(item.count for item in chosen.values())
-    count = min(most, total)
-    order = _Order.of(total, count, shuffle=shuffle)
-    arrays = {}
-    for port in ports:
-        arrays[port.name] = _write_array(chosen[port.name], port, folder, how, order, progress)
-    dtypes = {array.dtype.name for array in arrays.values()}
-    on_chip = dtypes == {"uint8"} and how.normalizes
+    total = _count(source, ports)
+    keep = is_raw(source, ports)
+    order = _Order.of(total, min(most, total), shuffle=shuffle)
+    return {port.name: _write_array(chosen[port.name], port, folder, how, order, keep, progress) for port in ports}
+
+
+def _count(source: CalibrationSet, ports: Sequence[Port]) -> int:
+    """How many samples there are. Raises `OptionError` where inputs have different numbers of them."""
+    counts = {name: item.count for name, item in _chosen(source, ports).items()}
+    if len(set(counts.values())) > 1:
+        told = ", ".join(f"`{name}` {count}" for name, count in counts.items())
+        raise OptionError(f"{source.path}: every input needs the same number of samples; found {told}")
+    return next(iter(counts.values()))
+
+
+def new_array(folder: Path, port: Port, count: int, dtype: str = "float32") -> Array:
+    """An empty mapped array in a folder for the samples of an input, which `pack` puts in place.
+
+    Raises `OptionError` where it is not known how the chip lays out the input.
+    """
+    import numpy as np
+
+    if port.device_shape is None:
+        raise OptionError(
+            f"how the chip lays out `{port.name}` of rank {len(port.shape)} is not known: no calibration set"
+        )
+    shape = (count, *port.device_shape)
+    return np.lib.format.open_memmap(folder / _part(port), mode="w+", dtype=np.dtype(dtype), shape=shape)
+
+
+def pack(
+    folder: Path, ports: Sequence[Port], count: int, dtype: str, *, on_chip: bool = False, is_random: bool = False
+) -> WrittenCalibration:
+    """Put the arrays of all inputs in their place: one .npy, or an .npz by the names of inputs."""
+    names = tuple(port.name for port in ports)
     if len(ports) == 1:
         file = "calibration_data.npy"
         (folder / _part(ports[0])).rename(folder / file)
     else:
         file = "calibration_data.npz"
         _pack(folder, file, ports)
-    names = tuple(port.name for port in ports)
-    return WrittenCalibration(file, names, count, "uint8" if dtypes == {"uint8"} else "float32", on_chip)
+    return WrittenCalibration(file, names, count, dtype, on_chip, is_random)
 
 
 def write_random(ports: Sequence[Port], folder: Path, samples: Mapping[str, Array]) -> WrittenCalibration:
     """Write samples that were drawn, in the layout of ONNX, for machines where there is no data yet."""
-    import numpy as np
-
     for port in ports:
-        with open(folder / _part(port), "wb") as file:
-            np.save(file, np.ascontiguousarray(port.to_device(samples[port.name]).astype(np.float32)))
-    count = len(next(iter(samples.values())))
-    names = tuple(port.name for port in ports)
-    if len(ports) == 1:
-        (folder / _part(ports[0])).rename(folder / "calibration_data.npy")
-        return WrittenCalibration("calibration_data.npy", names, count, "float32", False, True)
-    _pack(folder, "calibration_data.npz", ports)
-    return WrittenCalibration("calibration_data.npz", names, count, "float32", False, True)
+        given = port.to_device(samples[port.name])
+        new_array(folder, port, len(given))[...] = given
+    return pack(folder, ports, len(next(iter(samples.values()))), "float32", is_random=True)
 
 
 def _chosen(source: CalibrationSet, ports: Sequence[Port]) -> dict[str, CalibrationInput]:
@@ -138,7 +179,8 @@ class _Order(NamedTuple):
 
 
 def _part(port: Port) -> str:
-    return f".{port.name.replace('/', '_')}.npy"
+    digest = hashlib.blake2b(port.name.encode(), digest_size=8).hexdigest()  # a name may be no name of a file
+    return f".calibration-{digest}.npy"
 
 
 def _write_array(
@@ -147,29 +189,19 @@ def _write_array(
     folder: Path,
     how: Preprocessing,
     order: _Order,
+    keep: bool,
     progress: Callable[[str, int, int], None] | None,
 ) -> Array:
     """Write the samples of one input, in the order that a fixed seed gives."""
-    import numpy as np
-
-    if port.device_shape is None:
-        raise OptionError(
-            f"how the chip lays out `{port.name}` of rank {len(port.shape)} is not known: no calibration set"
-        )
-    shape = (len(order.read), *port.device_shape)
-    keep = item.dtype == "uint8"
-    if keep and how.normalizes:
-        how.moments(port.device_shape[2])
-    target = np.lib.format.open_memmap(
-        folder / _part(port), mode="w+", dtype=np.uint8 if keep else np.float32, shape=shape
-    )
+    target = new_array(folder, port, len(order.read), "uint8" if keep else "float32")
+    if how.normalizes:
+        how.moments(target.shape[-1])
     for done, (index, place) in enumerate(zip(order.read, order.places, strict=True)):
         sample = item.rows.read(index, index + 1)
         target[place] = _fitted(sample[0], item, port, how, index, keep=keep)
         if progress is not None:
             progress(f"calibration set for {port.name}", done, len(order.read))
-    target.flush()
-    return np.asarray(target)
+    return target
 
 
 def _fitted(sample: Array, item: CalibrationInput, port: Port, how: Preprocessing, index: int, *, keep: bool) -> Array:
@@ -184,6 +216,8 @@ def _fitted(sample: Array, item: CalibrationInput, port: Port, how: Preprocessin
         if not np.isfinite(sample).all():
             raise CalibrationError(f"sample {index} for `{port.name}` holds NaN or infinity")
         sample = how.normalize(sample[None])[0]
+        if not np.isfinite(sample).all():
+            raise CalibrationError(f"sample {index} for `{port.name}` holds numbers too large for float32")
     return np.asarray(sample)
 
 

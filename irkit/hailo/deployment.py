@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from irkit.hailo import alls_commands as commands
-from irkit.hailo.alls import Command, Script
+from irkit.hailo.alls import Command, Script, print_value
 from irkit.hailo.calibration_writer import ENOUGH, WrittenCalibration
 from irkit.hailo.ports import Port
 from irkit.hailo.preprocessing import Preprocessing
@@ -27,22 +27,31 @@ SCHEMA = 1
 ALLS, SCRIPT, PREPROCESS, IO_MAP, README = (
     "model.alls", "script.json", "preprocess.json", "io_map.json", "DEPLOYMENT_README.md",
 )  # fmt: skip
+_NHWC = {"calibration": "NHWC", "hef": "NHWC", "golden": "NHWC"}
 BATCH = 8
 """Samples that the compiler calibrates with at a time; what most public scripts state."""
 
 
 @dataclass(frozen=True)
 class LayerCommand:
-    """A command of the model script on layers, which have names only after parsing: they are given as ONNX nodes."""
+    """A command of the model script on layers, which have names only after parsing.
+
+    Attributes: `name`; `nodes`: the layers, as ONNX nodes; `inputs`: or as inputs of the model, named behind `args`;
+    `settings`: arguments by name; `makes`: the name before `=`.
+    """
 
     name: str
-    nodes: tuple[str, ...]
+    nodes: tuple[str, ...] = ()
     args: tuple[str, ...] = ()
     settings: Mapping[str, str] = field(default_factory=dict)
+    inputs: tuple[str, ...] = ()
+    makes: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """As script.json has it."""
-        return {"name": self.name, "nodes": list(self.nodes), "args": list(self.args), "settings": dict(self.settings)}
+        layers = {"inputs": list(self.inputs)} if self.inputs else {"nodes": list(self.nodes)}
+        made = {"makes": self.makes} if self.makes else {}
+        return {"name": self.name, **made, **layers, "args": list(self.args), "settings": dict(self.settings)}
 
 
 @dataclass(frozen=True)
@@ -58,6 +67,8 @@ class Deployment:
         preprocessing: what is done to a sample before the model.
         layer_commands: commands on layers.
         compression: share of weights in 4 bits, as the compiler's level 0 to 5.
+        nms: the file by which HailoRT decodes boxes; "" where it does not.
+        fed: inputs of the whole, where pre.onnx makes those of the device part of them.
     """
 
     name: str
@@ -72,6 +83,7 @@ class Deployment:
     layer_commands: Sequence[LayerCommand] = ()
     compression: int = 0
     nms: str = ""
+    fed: Sequence[Port] = ()
 
     @property
     def is_raw(self) -> bool:
@@ -88,16 +100,41 @@ def network_name(stem: str) -> str:
 def model_script(plan: Deployment) -> Script:
     """The commands that need no name of a layer."""
     made: list[Command] = []
-    if plan.is_raw:
-        for index, port in enumerate(plan.inputs, 1):
-            mean, std = plan.preprocessing.moments((port.device_shape or (0, 0, 1))[2])
-            layer = f"input_layer{index}" if len(plan.inputs) > 1 else None
-            made.append(commands.normalization(mean, std, layer, f"normalization{index}"))
+    if plan.is_raw and len(plan.inputs) == 1:
+        made.append(commands.normalization(*_moments(plan, plan.inputs[0])))
     count = plan.calibration.count if plan.calibration is not None else ENOUGH
     level = 2 if count >= ENOUGH else 0
     made.append(commands.flavor(optimization_level=level, compression_level=plan.compression))
     made.append(commands.calibration(batch_size=min(BATCH, count), calibset_size=count))
     return Script(tuple(made))
+
+
+def script_text(plan: Deployment) -> str:
+    """The model script, with the commands on inputs under the names that the compiler gives their layers."""
+    lines = [str(model_script(plan)).rstrip("\n")]
+    layers = {port.name: f"input_layer{index}" for index, port in enumerate(plan.inputs, 1)}
+    for command in (*_normalizations(plan), *plan.layer_commands):
+        if command.inputs:
+            given = [*command.args, *(layers[name] for name in command.inputs)]
+            given += [f"{key}={value}" for key, value in command.settings.items()]
+            made = f"{command.makes} = " if command.makes else ""
+            lines.append(f"{made}{command.name}({', '.join(given)})")
+    return "\n".join(lines) + "\n"
+
+
+def _moments(plan: Deployment, port: Port) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    return plan.preprocessing.moments((port.device_shape or (0, 0, 1))[2])
+
+
+def _normalizations(plan: Deployment) -> list[LayerCommand]:
+    """Normalization of several inputs, which has to name the layer of each."""
+    if not plan.is_raw or len(plan.inputs) == 1:
+        return []
+    made = []
+    for index, port in enumerate(plan.inputs, 1):
+        args = tuple(print_value(values) for values in _moments(plan, port))
+        made.append(LayerCommand("normalization", args=args, inputs=(port.name,), makes=f"normalization{index}"))
+    return made
 
 
 def script_json(plan: Deployment) -> dict[str, Any]:
@@ -117,26 +154,30 @@ def script_json(plan: Deployment) -> dict[str, Any]:
         "hw_arch": plan.hw_arch,
         "start_nodes": list(plan.start_nodes),
         "end_nodes": list(plan.end_nodes),
-        "commands": [command.to_json() for command in plan.layer_commands],
+        "inputs": [port.name for port in plan.inputs],
+        "commands": [command.to_json() for command in (*_normalizations(plan), *plan.layer_commands)],
         "calibration": calibration,
         "nms": plan.nms or None,
     }
 
 
 def preprocess_json(plan: Deployment) -> dict[str, Any]:
-    """In which domain each artefact takes its input, and where normalization is done."""
+    """In which domain each artefact takes its input, and where normalization is done.
+
+    `raw`: 8-bit, as a camera gives it; `model`: as the model before the cut takes it; `cut`: as pre.onnx gives it.
+    """
     how = plan.preprocessing
-    domain = "raw" if plan.is_raw else "model"
+    domain = "raw" if plan.is_raw else "cut" if plan.fed else "model"
     applied = "chip" if plan.is_raw else "host" if how.normalizes else "none"
     inputs = []
-    for port in plan.inputs:
+    for port in plan.fed or plan.inputs:
         channels = (port.device_shape or (0, 0, 1))[2]
         mean, std = how.moments(channels) if how.normalizes else ((), ())
         inputs.append(
             {
                 "name": port.name,
-                "layout": {"model.onnx": port.layout, "hef": "NHWC", "calibration": "NHWC", "golden": "NHWC"},
-                "dtype": plan.calibration.dtype if plan.calibration is not None else "float32",
+                "layout": {"pre.onnx" if plan.fed else "model.onnx": port.layout, **({} if plan.fed else _NHWC)},
+                "dtype": port.dtype if plan.fed or plan.calibration is None else plan.calibration.dtype,
                 "color": how.color if channels == 3 else None,
                 "fit": how.fit or None,
                 "normalization": {"mean": list(mean), "std": list(std), "applied": applied},
@@ -144,7 +185,10 @@ def preprocess_json(plan: Deployment) -> dict[str, Any]:
         )
     return {
         "schema": SCHEMA,
-        "domain": {"model.onnx": "model", "calibration": domain, "hef": domain, "golden": domain},
+        "domain": {
+            **({"pre.onnx": "model", "model.onnx": "cut"} if plan.fed else {"model.onnx": "model"}),
+            **dict.fromkeys(_NHWC, domain),
+        },
         "inputs": inputs,
     }
 
@@ -199,7 +243,7 @@ def _template_fields(plan: Deployment) -> dict[str, str]:
         "ARCH": plan.hw_arch,
         "INPUTS": inputs,
         "OUTPUTS": outputs,
-        "CALIBRATION": _calibration_text(plan),
+        "CALIBRATION": calibration_text(plan.calibration),
         "SCRIPT": str(model_script(plan)).rstrip("\n"),
     }
 
@@ -211,13 +255,15 @@ def _shape(port: Port) -> str:
 def _domain(plan: Deployment) -> str:
     if plan.is_raw:
         return "uint8, raw: the chip normalizes"
+    if plan.fed:
+        return "float32, as pre.onnx gives it"
     if plan.preprocessing.normalizes:
         return "float32, normalized by the host: preprocess.json has mean and deviation"
     return "as the model takes it"
 
 
-def _calibration_text(plan: Deployment) -> str:
-    written = plan.calibration
+def calibration_text(written: WrittenCalibration | None) -> str:
+    """What the calibration set is, for people, in Markdown."""
     if written is None:
         return "**None was given**: `irkit optimize MODEL --calib FILE` writes one; `compile.py` stops without."
     text = f"`{written.file}`: {written.count} samples, {written.dtype}, (N, height, width, channels)."

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from irkit.errors import ExecutionError, MissingDependencyError, OptionError
 from irkit.hailo.calibration import CalibrationSet, open_calibration
+from irkit.hailo.calibration_pre import write_through
 from irkit.hailo.calibration_writer import ENOUGH, WrittenCalibration, write_calibration, write_random
 from irkit.hailo.deployment import Deployment, LayerCommand, network_name, write_files
 from irkit.hailo.ports import Port, input_ports, output_ports
@@ -77,7 +78,7 @@ def equip(
     Raises `ModelError` where shapes are not static, `OptionError` or `CalibrationError` where data do not fit.
     """
     inputs, outputs = input_ports(model), output_ports(model)
-    written = _calibration(model, inputs, folder, equipment, progress)
+    written = _calibration(model, inputs, folder, equipment, parts, progress)
     nms = _postprocess(model, parts, inputs, outputs, equipment.nms, folder)
     hosted = parts.results if parts is not None and nms is None else [port.name for port in outputs]
     plan = Deployment(
@@ -87,9 +88,10 @@ def equip(
         outputs=outputs,
         end_nodes=list(dict.fromkeys(port.node for port in outputs)),
         results=hosted,
+        fed=input_ports(parts.whole) if parts is not None and parts.pre is not None else (),
         calibration=written,
         preprocessing=equipment.preprocessing,
-        layer_commands=[*_precisions(model, equipment.precisions), *(nms.commands if nms is not None else ())],
+        layer_commands=[*_precisions(model, inputs, equipment.precisions), *(nms.commands if nms is not None else ())],
         compression=equipment.compression,
         nms=NMS if nms is not None else "",
     )
@@ -114,10 +116,16 @@ def _calibration(
     ports: Sequence[Port],
     folder: Path,
     equipment: Equipment,
+    parts: Parts | None,
     progress: Callable[[str, int, int], None] | None,
 ) -> WrittenCalibration | None:
     if equipment.calibration is not None:
         source: CalibrationSet = open_calibration(equipment.calibration)
+        if parts is not None and parts.pre is not None:
+            return write_through(
+                source, parts.whole, parts.pre, ports, folder, equipment.preprocessing, most=equipment.most,
+                progress=progress,
+            )  # fmt: skip
         return write_calibration(source, ports, folder, equipment.preprocessing, most=equipment.most, progress=progress)
     if equipment.random:
         return write_random(ports, folder, _drawn(model, equipment.random))
@@ -135,14 +143,19 @@ def _drawn(model: Model, count: int) -> dict[str, Array]:
     return {spec.name: np.concatenate([feed[spec.name] for feed in feeds]) for spec in specs}
 
 
-def _precisions(model: Model, precisions: Mapping[str, str]) -> Iterable[LayerCommand]:
-    names = {node.name for node in model.graph}
-    for node, mode in precisions.items():
-        if node not in names:
+def _precisions(model: Model, inputs: Sequence[Port], precisions: Mapping[str, str]) -> Iterable[LayerCommand]:
+    """Commands for layers of nodes, and for those of inputs."""
+    nodes, ports = {node.name for node in model.graph}, {port.name for port in inputs}
+    for name, mode in precisions.items():
+        settings = {"precision_mode": mode}
+        if name in nodes:
+            yield LayerCommand("quantization_param", (name,), settings=settings)
+        elif name in ports:
+            yield LayerCommand("quantization_param", inputs=(name,), settings=settings)
+        else:
             raise OptionError(
-                f"--precision {node}={mode}: the rewritten model has no node of that name; see irkit show"
+                f"--precision {name}={mode}: the rewritten model has no node or input of that name; see irkit show"
             )
-        yield LayerCommand("quantization_param", (node,), settings={"precision_mode": mode})
 
 
 def _write_golden(model: Model, plan: Deployment, folder: Path) -> None:
@@ -181,11 +194,7 @@ def _golden_inputs(model: Model, plan: Deployment, folder: Path) -> dict[str, Ar
 
 
 def _as_model_takes(samples: Array, port: Port, plan: Deployment) -> Array:
-    import numpy as np
-
-    if plan.is_raw:
-        samples = plan.preprocessing.normalize(samples)
-    return np.ascontiguousarray(port.from_device(samples).astype(port.dtype))
+    return port.as_model_takes(plan.preprocessing.normalize(samples) if plan.is_raw else samples)
 
 
 def write_npz(path: Path, arrays: Mapping[str, Array]) -> None:

@@ -9,9 +9,27 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from irkit.ir import Node, Value
 from irkit.types import Shape
 
 FIRST, WRONG, RANK, FITS, UNKNOWN = "channels first", "wrong", "rank", "fits", "unknown"
+
+
+_TO_FIRST, _TO_LAST = (0, 3, 1, 2), (0, 2, 3, 1)
+
+
+def takes_channels_last(value: Value) -> bool:
+    """Whether an input is laid out as images are stored: the first thing done to it is to put its channels first."""
+    return bool(value.uses) and all(_permutes(use.node, _TO_FIRST) for use in value.uses)
+
+
+def makes_channels_last(value: Value) -> bool:
+    """Whether an output is laid out as images are stored: the last thing done to it is to put its channels last."""
+    return value.producer is not None and _permutes(value.producer, _TO_LAST)
+
+
+def _permutes(node: Node, perm: tuple[int, ...]) -> bool:
+    return node.op == "Transpose" and not node.domain and tuple(node.attr("perm", ())) == perm
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,9 @@
 """The inputs and outputs of a model as the chip has them.
 
 ONNX networks are channels-first with a batch axis, the chip's are (height, width, channels) without: (1, C, H, W)
-becomes (H, W, C), (1, L, C) becomes (1, L, C), (1, C) becomes (1, 1, C). For rank 3 that is what users report of
-compiler 3.33; other ranks are not publicly known.
+becomes (H, W, C), and so does (1, H, W, C) where the network itself moves the channels of an image; (1, L, C) becomes
+(1, L, C), (1, C) becomes (1, 1, C). For rank 3 that is what users report of compiler 3.33; other ranks are not publicly
+known.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from irkit.errors import ModelError
+from irkit.hailo.layout import makes_channels_last, takes_channels_last
 from irkit.inputs import fed_inputs
 from irkit.ir import Value
 from irkit.model import Model
@@ -32,7 +34,7 @@ class Port:
     Attributes:
         name: of the value in ONNX. node: that makes an output; "" for an input.
         shape: in ONNX, batch included. dtype: as numpy names it.
-        layout: what the axes of the shape are: `NCHW`, `NLC`, `NC` or `unknown`.
+        layout: what the axes of the shape are: `NCHW`, `NHWC`, `NLC`, `NC` or `unknown`.
     """
 
     name: str
@@ -46,6 +48,8 @@ class Port:
         """(height, width, channels) on the chip; None where that is not known."""
         if self.layout == "NCHW":
             return self.shape[2], self.shape[3], self.shape[1]
+        if self.layout == "NHWC":
+            return self.shape[1], self.shape[2], self.shape[3]
         if self.layout == "NLC":
             return 1, self.shape[1], self.shape[2]
         return (1, 1, self.shape[1]) if self.layout == "NC" else None
@@ -62,6 +66,12 @@ class Port:
             return array.transpose(0, 3, 1, 2)
         return array.reshape(len(array), *self.shape[1:])
 
+    def as_model_takes(self, array: Array) -> Array:
+        """Samples (N, height, width, channels) in the layout and element type of ONNX."""
+        import numpy as np
+
+        return np.ascontiguousarray(self.from_device(array).astype(self.dtype))
+
     def to_json(self) -> dict[str, Any]:
         """As io_map.json has it, before a HEF exists."""
         plain: dict[str, Any] = {"name": self.name}
@@ -75,7 +85,7 @@ class Port:
 
 def input_ports(model: Model) -> tuple[Port, ...]:
     """The inputs that are fed. Raises `ModelError` where a shape is not static."""
-    return tuple(_port(value, "") for value in fed_inputs(model))
+    return tuple(_port(value, "", takes_channels_last(value)) for value in fed_inputs(model))
 
 
 def output_ports(model: Model) -> tuple[Port, ...]:
@@ -84,16 +94,18 @@ def output_ports(model: Model) -> tuple[Port, ...]:
     for value in model.graph.outputs:
         if value.producer is None:
             raise ModelError(f"output `{value.name}` is an input or a constant, so no node of the chip makes it")
-        ports.append(_port(value, value.producer.name))
+        ports.append(_port(value, value.producer.name, makes_channels_last(value)))
     return tuple(ports)
 
 
-def _port(value: Value, node: str) -> Port:
+def _port(value: Value, node: str, is_channels_last: bool) -> Port:
     shape, dtype = value.shape, value.dtype
     if shape is None or not is_static(shape) or dtype is None:
         raise ModelError(f"`{value.name}` has no static shape, which the compiler needs")
     sizes = tuple(int(size) for size in shape)  # type: ignore[arg-type]  # static
     layout = _LAYOUTS.get(len(sizes), "unknown")
+    if layout == "NCHW" and is_channels_last:
+        layout = "NHWC"
     if sizes[:1] != (1,) or math.prod(sizes) == 0:
         layout = "unknown"
     return Port(value.name, node, sizes, dtype.label, layout)

@@ -71,7 +71,8 @@ class Preprocessing:
         import numpy as np
 
         mean, std = (np.asarray(each, np.float64) for each in self.moments(samples.shape[-1]))
-        return np.asarray((samples.astype(np.float64) - mean) / std, np.float32)
+        with np.errstate(over="ignore"):
+            return np.asarray((samples.astype(np.float64) - mean) / std, np.float32)
 
 
 def fit_image(image: Array, port: Port, how: Preprocessing, where: str) -> Array:

@@ -104,7 +104,7 @@ def test_no_pass_works_across_a_cut(tmp_path: Path) -> None:
         (["--cut", PROJECT, "--start", HEAD], "cannot be cut|needs nodes|within"),
         (["--postprocess", "hailort"], "--nms"),
         (["--cut", PROJECT, "--postprocess", "hailort", "--nms", "yolov8"], "two outputs each scale"),
-        (["--precision", "nowhere=a16_w16"], "no node of that name"),
+        (["--precision", "nowhere=a16_w16"], "no node or input of that name"),
         (["--precision", f"{HEAD}=a32_w32"], "a16_w16"),
         (["--compression", "9"], "0 to 5"),
         (["--mean", "1,2,x"], "takes numbers"),

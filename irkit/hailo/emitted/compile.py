@@ -199,16 +199,38 @@ def resolved_script(runner: Any, plan: dict[str, Any], output: Path) -> str:
     layers = layers_of(runner)
     lines = (HERE / "model.alls").read_text(encoding="utf-8").rstrip("\n").split("\n")
     for command in plan.get("commands", ()):
-        names = [short(layer_of_node(layers, node)) for node in command["nodes"]]
-        given = [names[0] if len(names) == 1 else f"[{', '.join(names)}]", *command["args"]]
-        given += [f"{key}={value}" for key, value in command["settings"].items()]
-        lines.append(f"{command['name']}({', '.join(given)})")
+        lines.append(resolved_command(layers, command, plan))
     if plan.get("nms"):
         lines.append(nms_command(layers, plan["nms"], output))
     text = "\n".join(lines) + "\n"
     (output / "resolved.alls").write_text(text, encoding="utf-8")
     say("resolved", f"{len(plan.get('commands', ()))} commands on layers: {output / 'resolved.alls'}")
     return text
+
+
+def resolved_command(layers: dict[str, Any], command: dict[str, Any], plan: dict[str, Any]) -> str:
+    """A command with the names of layers in the place of those of nodes or inputs."""
+    if command.get("inputs"):
+        given = [*command["args"], *(short(layer_of_input(layers, name, plan)) for name in command["inputs"])]
+    else:
+        names = [short(layer_of_node(layers, node)) for node in command["nodes"]]
+        given = [names[0] if len(names) == 1 else f"[{', '.join(names)}]", *command["args"]]
+    given += [f"{key}={value}" for key, value in command["settings"].items()]
+    made = f"{command['makes']} = " if command.get("makes") else ""
+    return f"{made}{command['name']}({', '.join(given)})"
+
+
+def input_layers(layers: dict[str, Any]) -> list[str]:
+    """Names of the input layers, in the order of the model's inputs."""
+    return [name for name, layer in layers.items() if layer.get("type") == "input_layer"]
+
+
+def layer_of_input(layers: dict[str, Any], name: str, plan: dict[str, Any]) -> str:
+    """The layer of an input of the model: they come in its order."""
+    found, expected = input_layers(layers), plan["inputs"]
+    if len(found) != len(expected) or name not in expected:
+        raise Stop(f"the network has {len(found)} inputs after parsing; the model has {', '.join(expected)}")
+    return found[int(expected.index(name))]
 
 
 def nms_command(layers: dict[str, Any], file: str, output: Path) -> str:
@@ -256,7 +278,8 @@ def calibration_data(runner: Any, plan: dict[str, Any]) -> Any:
         )
     if calibration.get("random"):
         say("warning", "the calibration set is random: accuracy on the chip says nothing")
-    inputs = [(name, layer) for name, layer in layers_of(runner).items() if layer.get("type") == "input_layer"]
+    layers = layers_of(runner)
+    inputs = [(name, layers[name]) for name in input_layers(layers)]
     expected = calibration["inputs"]
     if len(inputs) != len(expected):
         raise Stop(f"the network has {len(inputs)} inputs after parsing; the calibration set has {len(expected)}")
