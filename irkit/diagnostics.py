@@ -111,6 +111,7 @@ class Finding:
         origin: where the node comes from.
         advice: what to do.
         group: findings of a rule that share it say the same of several things; "" where the message tells.
+        evidence: what the target's table rests on: what sources say, and where they are.
         around: the neighbourhood of the node; None where there is no node.
     """
 
@@ -124,6 +125,7 @@ class Finding:
     origin: Location = Location()
     advice: str = ""
     group: str = ""
+    evidence: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     around: Around | None = field(default=None, repr=False)
 
     def to_json(self) -> dict[str, Any]:
@@ -131,6 +133,7 @@ class Finding:
         return {
             "code": self.code, "rule": self.rule, "severity": self.severity.label, "node": self.node, "op": self.op,
             "message": self.message, "fixable": self.fixable, "origin": self.origin.to_json(), "advice": self.advice,
+            "evidence": [{"says": says, "where": where} for says, where in self.evidence],
             "around": self.around.to_json() if self.around is not None else None,
         }  # fmt: skip
 

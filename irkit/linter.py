@@ -22,7 +22,7 @@ from irkit.ir import Node
 from irkit.model import Model
 from irkit.ruledoc import RuleDoc, read_doc
 from irkit.subject import Subject as Subject
-from irkit.table import Confidence, Facts
+from irkit.table import Confidence, Evidence, Facts
 from irkit.target import Target
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class Found:
     """One thing a rule found. `severity` only where it differs from the rule's own; `node` None for the whole model.
 
     `group`: findings of a rule that share it say the same of several things; they are shown as one. `origin`: where it
-    is, where that is no node, as a line of a script.
+    is, where that is no node, as a line of a script. `evidence`: what it rests on, from the target's table.
     """
 
     message: str
@@ -46,6 +46,7 @@ class Found:
     advice: str = ""
     group: str = ""
     origin: Location | None = None
+    evidence: tuple[Evidence, ...] = ()
 
 
 Check: TypeAlias = "Callable[[Subject], Iterable[Found]]"
@@ -73,8 +74,14 @@ class Rule(RuleDoc):
                 origin=found.origin or (Location.of(node) if node is not None else Location()),
                 advice=found.advice,
                 group=found.group,
+                evidence=tuple((item.says, _where(subject.target, item)) for item in found.evidence),
                 around=Around.of(node, subject.folded) if node is not None else None,
             )
+
+
+def _where(target: Target, item: Evidence) -> str:
+    source = target.sources.get(item.source)
+    return source.where if source is not None else item.source
 
 
 def rule(code: str, name: str, severity: Severity, *, facts: tuple[str, ...] = ()) -> Callable[[Check], Rule]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from irkit.checks.judge import Verdict, unmet_needs, verdicts
@@ -54,13 +55,14 @@ def of_verdict(subject: Subject, node: Node, verdict: Verdict, detail: str = "")
         severity = Severity.WARNING
     elif verdict.status is Status.SUPPORTED:
         severity = Severity.INFO
-    return Found(says, node, severity, advice=verdict.advice)
+    return Found(says, node, severity, advice=verdict.advice, evidence=verdict.evidence)
 
 
 def of_need(subject: Subject, node: Node, need: Need, text: str) -> Found:
     """What to say of a need that a node does not meet; `text` says what must be, and what was found."""
     message = f"{node.op_id}: {text} {grounds(need.confidence, need.evidence)}"
-    return Found(message, node, severity_of(need.confidence), subject.runs(need.repaired_by), need.advice)
+    fixable = subject.runs(need.repaired_by)
+    return Found(message, node, severity_of(need.confidence), fixable, need.advice, evidence=need.evidence)
 
 
 def with_advice(found: Found, advice: str) -> Found:
@@ -68,12 +70,12 @@ def with_advice(found: Found, advice: str) -> Found:
     if not advice:
         return found
     both = f"{advice}; {found.advice}" if found.advice else advice
-    return Found(found.message, found.node, found.severity, found.fixable, both)
+    return dataclasses.replace(found, advice=both)
 
 
 def grounds(confidence: Confidence, evidence: Sequence[Evidence]) -> str:
     """How sure it is, and the first piece of evidence."""
-    says = f"; {evidence[0].source}: {evidence[0].says}" if evidence else ""
+    says = f": {evidence[0].says}" if evidence else ""
     return f"({confidence.value} confidence{says})"
 
 
@@ -97,7 +99,7 @@ def _unsupported(_subject: Subject, node: Node, verdict: Verdict, detail: str) -
 def _unknown(_subject: Subject, node: Node, verdict: Verdict, detail: str) -> str:
     text = f"whether the compiler takes {_name(node, verdict, detail)} is not known"
     first = next(iter(verdict.evidence), None)
-    return f"{text} ({first.source}: {first.says})" if first is not None else text
+    return f"{text} ({first.says})" if first is not None else text
 
 
 def _partial(_subject: Subject, node: Node, verdict: Verdict, detail: str) -> str:

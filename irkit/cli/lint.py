@@ -159,14 +159,13 @@ def _show_text(reports: Sequence[Report], target: Target, options: argparse.Name
 def next_command(report: Report, options: argparse.Namespace) -> str:
     """What to type next: to optimize, with the flags that findings ask for; where that mends nothing, to read on."""
     errors = [finding for finding in report.findings if finding.severity is Severity.ERROR]
-    advice = re.findall(r"(--(?:bind|shape)) ([^\s;]+)", " ".join(finding.advice for finding in errors))
+    said = " ".join(finding.advice for finding in errors)
+    advice = list(dict.fromkeys(re.findall(r"(--(?:bind|shape|cut|start)) ([^\s;]+)", said)))
     if errors and not advice and not any(finding.fixable for finding in errors):
         return arguments.command_line("irkit", "explain", errors[0].code)
     words = ["irkit", "optimize", report.model]
     if options.target:
         words += ["--target", options.target]
     words += [word for path in options.rules for word in ("--rules", str(path))]
-    for flag, value in advice:
-        if value not in words:
-            words += [flag, value]
+    words += [word for flag_and_value in advice for word in flag_and_value]
     return arguments.command_line(*words)

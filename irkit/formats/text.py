@@ -16,9 +16,12 @@ _NOUNS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.INFO: "
 _PLACES_SHOWN = 3
 _NEIGHBOURS_SHOWN = 2
 _LONGEST_NAME = 44
+_CUTS_SHOWN = 3
 
+_CUT = re.compile(r"(--cut|--start) ([^\s;]+)")
 _QUOTED = re.compile(r"`[^`]*`")
-_VALUE = re.compile(r"; found .*")
+_VALUE = re.compile(r"; found .*?(?= \((?:high|medium|low) confidence|$)")
+"""The value that was found, before how sure it is that it may not be."""
 
 
 def same_thing(finding: Finding) -> tuple[object, ...]:
@@ -81,8 +84,20 @@ def _group_lines(group: Sequence[Finding], style: Style, details: str) -> Iterat
         yield style.paint(
             style.wrap(first_few(places, _PLACES_SHOWN if details else len(places)), " " * 9, " " * 6 + "also "), "dim"
         )
+    for says, where in finding.evidence if not details else ():
+        yield style.paint(style.wrap(f"{says} [{where}]", " " * 8, " " * 6 + "- "), "dim")
     if finding.advice:
-        yield style.wrap(finding.advice, " " * 10, f"    {style.paint('help:', 'bold')} ")
+        yield style.wrap(_shortened(finding.advice, details), " " * 10, f"    {style.paint('help:', 'bold')} ")
+
+
+def _shortened(advice: str, details: str) -> str:
+    """The advice, with only the first of many nodes to cut at, since the last line of a lint names them all."""
+
+    def shorten(match: re.Match[str]) -> str:
+        names = match[2].split(",")
+        return f"{match[1]} {names[0]},... ({len(names)} in all)" if len(names) > _CUTS_SHOWN else match[0]
+
+    return _CUT.sub(shorten, advice) if details else advice
 
 
 def _picture(finding: Finding, around: Around, style: Style) -> Iterator[str]:

@@ -85,6 +85,22 @@ def test_what_differs_is_not_one_group() -> None:
     assert findings_text([replace(one, group="g") for one in found[:2]]).count("HAI101") == 1
 
 
+def test_evidence_and_all_cuts_are_shown_when_asked() -> None:
+    long = finding(
+        advice="irkit optimize --cut a,b,c,d; the host runs the rest", evidence=(("it was refused", "our log"),)
+    )
+    short, whole = findings_text([long], details="elsewhere"), findings_text([long])
+    assert "help: irkit optimize --cut a,... (4 in all); the host runs the rest" in short
+    assert "our log" not in short
+    assert "--cut a,b,c,d;" in whole
+    assert "- it was refused [our log]" in whole
+
+
+def test_how_sure_it_is_stays_out_of_the_values() -> None:
+    found = [finding(f"should be 8; found {i} (low confidence: a log)", node=f"conv{i}") for i in (9, 10)]
+    assert "also conv10 (found 10)\n" in findings_text(found) + "\n"
+
+
 def test_notes_are_counted_and_shown_when_asked() -> None:
     notes = [finding(severity=Severity.INFO, node=name) for name in "abc"]
     folded, whole = lint_text(report(*notes), "hailo8"), lint_text(report(*notes), "hailo8", verbose=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 import irkit
 from irkit import cli
+from irkit.cli.lint import next_command
 from irkit.linting import all_docs
 from tests.whole.sources import ROOT
 
@@ -214,8 +216,20 @@ def test_notes_are_folded_until_they_are_asked_for(capsys: pytest.CaptureFixture
 
 
 def test_what_irkit_cannot_mend_leads_to_its_explanation(capsys: pytest.CaptureFixture[str], here: Path) -> None:
-    _, out, _ = run(capsys, "lint", "m.onnx")
-    assert out.endswith("next: irkit explain HAI110\n")
+    text = "graph(%x: float32[1,3,4,4]) -> (%y) { %w: float32[3,1,1] = [1.0, nan, 1.0] %y = Mul(%x, %w) @mul }"
+    write(here / "n.onnx", text.replace("[1.0, nan, 1.0]", "splat(nan)"))
+    _, out, _ = run(capsys, "lint", "n.onnx")
+    assert out.endswith("next: irkit explain IRK007\n")
+
+
+def test_nodes_to_cut_at_are_in_the_next_command(capsys: pytest.CaptureFixture[str], here: Path) -> None:
+    options = argparse.Namespace(target=None, rules=[])
+    advice = "cut here: irkit optimize --cut a,b; the host runs the rest"
+    findings = [
+        irkit.Finding("HAI112", "detection-head", irkit.Severity.ERROR, "m", node, advice=advice) for node in "xy"
+    ]
+    report = irkit.Report("m.onnx", "hailo8", findings)
+    assert next_command(report, options) == "irkit optimize m.onnx --cut a,b"
 
 
 # --- a node by itself ------------------------------------------------------------------------------------------------
