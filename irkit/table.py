@@ -261,6 +261,17 @@ class Operator(Judgement):
             raise ValueError("status `pattern` needs `patterns`, the names of those it is taken in")
 
 
+PATTERNS = frozenset({
+    "attention", "attention-module", "attention-of-keras", "behind-selection", "box-distribution",
+    "classifier-flatten", "dense-rows", "flattened-tail", "gelu-erf", "gelu-erf-reordered", "gelu-tanh",
+    "group-norm", "hard-swish", "l2-normalize", "layer-norm", "layer-norm-map", "map-dense", "norm-rows", "one-hot",
+    "quick-gelu", "recurrent-direction", "repeat-heads", "rms-norm", "rope", "sequence-first", "sequence-flatten",
+    "shuffle", "silu", "softmax", "squeeze-excite", "token-mixing", "token-pooling", "tokens", "unfold",
+    "width-softmax", "window-partition", "yolo-head",
+})  # fmt: skip
+"""The groups of operators that irkit recognises in a graph (see `irkit.checks.patterns`), by name."""
+
+
 @dataclass(frozen=True)
 class Pattern(Judgement):
     """What is known of a group of operators that the compiler takes, or refuses, as one."""

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from irkit.errors import TargetError
 from irkit.installed import bundled
 from irkit.table import (
+    PATTERNS,
     Confidence,
     Evidence,
     Fact,
@@ -257,6 +258,9 @@ def _check_identity(file: TomlFile, table: Table) -> None:
 
 def _check_references(file: TomlFile, own: Overlay, whole: Table) -> None:
     """That what the file itself says names sources and patterns that there are, here or inherited."""
+    for name in own.pattern:
+        if name not in PATTERNS:
+            file.fail(("pattern", name), f"irkit recognises no pattern of that name{suggest(name, PATTERNS)}")
     for keys, evidence in _all_evidence(own):
         if evidence.source not in whole.sources:
             file.fail(keys, f"there is no source `{evidence.source}`{suggest(evidence.source, whole.sources)}")

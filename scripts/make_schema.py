@@ -24,7 +24,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from irkit.table import RULE_NAME, Condition, Judgement, Table, VersionRange  # noqa: E402
+from irkit.table import PATTERNS, RULE_NAME, Condition, Judgement, Overlay, Table, VersionRange  # noqa: E402
 
 SCHEMA = ROOT / "rules" / "schema.json"
 README = ROOT / "rules" / "README.md"
@@ -34,6 +34,7 @@ _KINDS = "(?:numbers?|words|true/false)"
 _VERSION_BOUND = r"\s*(>=|<=|==|>|<)\s*[0-9]+(\.[0-9]+)*\s*"
 _FORMATS: dict[tuple[type, str], dict[str, Any]] = {
     (Judgement, "rule"): {"pattern": f"^{RULE_NAME.pattern}$"},
+    (Overlay, "pattern"): {"propertyNames": {"enum": sorted(PATTERNS)}},
     (Condition, "values"): {"propertyNames": {"pattern": "^[0-9]+$"}},
 }
 """What a field must be besides its type, as `__post_init__` checks it."""

@@ -99,6 +99,10 @@ def test_facts_that_do_not_hold_are_left_out(tmp_path: Path) -> None:
             "without = ['chanel_multiple']\n",
             "mine.toml:1: without[0]: there is no fact `chanel_multiple` (did you mean c",
         ),
+        (
+            "[pattern.silo]\nstatus = 'supported'\nconfidence = 'low'\nevidence = []\n",
+            "mine.toml:1: pattern.silo: irkit recognises no pattern of that name (did you mean silu?)",
+        ),
         ("[fact.opset]\n", "mine.toml:1: fact: unknown key (did you mean facts?)"),
     ],
 )

@@ -11,7 +11,7 @@ from irkit.checks import ALL_RULES
 from irkit.checks.judge import verdicts
 from irkit.checks.patterns import memberships
 from irkit.linter import Subject, run_rules
-from irkit.table import Status
+from irkit.table import PATTERNS, Status
 from irkit.target import Target, load_target
 
 
@@ -370,5 +370,5 @@ def test_what_is_no_pattern(case: str) -> None:
 
 def test_every_pattern_of_the_tables_is_recognised_somewhere() -> None:
     named = {name for _, expected in CASES.values() for name in expected}
-    assert named | ELSEWHERE == set(hailo8().patterns)
+    assert named | ELSEWHERE == set(hailo8().patterns) == PATTERNS
     assert set(load_target("hailo10h").patterns) == set(hailo8().patterns)

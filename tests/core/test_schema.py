@@ -52,6 +52,7 @@ def test_every_target_has_a_table() -> None:
         "[[add.Relu.needs]]\nmust = { rank = '4' }\nconfidence = 'low'\nevidence = []\n",
         "[[add.Relu.needs]]\nmust = { values = { x = [1] } }\nconfidence = 'low'\nevidence = []\n",
         "[facts.opset]\nvalue = '17'\nconfidence = 'low'\nevidence = []\n",
+        "[pattern.silo]\nstatus = 'supported'\nconfidence = 'low'\nevidence = []\n",
         "[sources.mine]\nwhere = 'here'\nkind = 'rumour'\n",
     ],
 )
