@@ -91,8 +91,9 @@ class _OwnRule(Rule):
 def rewrite(name: str, *, effect: str | Effect = Effect.EXACT, when: When = "") -> Callable[[type[Any]], type[Any]]:
     """Make a class with `pattern` and `replace` (and `check`) methods a pass of this one rule; see `Rule`.
 
-    Methods may leave out `self`, as `def pattern(op, x)`. Fields of the class are the options of the pass. Where the class derives from `irkit.RewritePass`, as it need not,
-    type checkers see that it is a pass. Raises `PassError` or `OptionError` where it is no such class.
+    Methods may leave out `self`, as `def pattern(op, x)`. Fields of the class are the options of the pass. Where the
+    class derives from `irkit.RewritePass`, as it need not, type checkers see that it is a pass. Raises `PassError` or
+    `OptionError` where it is no such class.
     """
 
     def decorate(cls: type[Any]) -> type[Any]:
