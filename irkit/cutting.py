@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from irkit.editing import between, outer_reads
 from irkit.errors import ExecutionError, GraphError, MissingDependencyError, ModelError, OptionError
-from irkit.executor import open_session
+from irkit.executor import open_row, open_session, run_row
 from irkit.extracting import extract
 from irkit.inputs import draw, fed_inputs, input_specs
 from irkit.ir import Node, Value
@@ -70,21 +70,11 @@ class Parts:
 
         def behind(device: Model) -> Mapping[str, Array] | None:
             given = samples(self.whole)
-            return None if given is None else _through(pre, given, [value.name for value in fed_inputs(device)])
+            values = run_row([pre], given) if given else {}
+            names = [value.name for value in fed_inputs(device)]
+            return {name: values[name] for name in names} if set(names) <= set(values) else None
 
         return behind
-
-
-def _through(pre: Model, given: Mapping[str, Array], names: Sequence[str]) -> dict[str, Array] | None:
-    """Samples (N, ...) by name as `pre` hands them on; None where it does not make all of these names."""
-    import numpy as np
-
-    session, read = open_session(pre), [value.name for value in pre.graph.inputs]
-    count = min(len(array) for array in given.values())
-    made = [session.run({name: given[name][i : i + 1] for name in read}) for i in range(count)]
-    found = {name: np.concatenate([frame[name] for frame in made]) for name in made[0]}
-    values = {**given, **found}
-    return {name: values[name] for name in names} if set(names) <= set(values) else None
 
 
 def cut_values(model: Model, ends: Sequence[str], starts: Sequence[str]) -> frozenset[str]:
@@ -220,15 +210,12 @@ def _prove(parts: Parts) -> CutProof:
     """Run the whole and the parts in a row. Raises `ModelError` where they differ."""
     try:
         whole = open_session(parts.whole)
-        sessions = [open_session(part) for part in (parts.pre, parts.device, parts.host) if part is not None]
-        models = [part for part in (parts.pre, parts.device, parts.host) if part is not None]
+        in_a_row = open_row(part for part in (parts.pre, parts.device, parts.host) if part is not None)
         specs = input_specs(parts.whole, {})
         worst = 0.0
         for seed in range(_INPUTS):
             feed = draw(specs, seed)
-            expected, values = whole.run(feed), dict(feed)
-            for model, session in zip(models, sessions, strict=True):
-                values.update(session.run({value.name: values[value.name] for value in fed_inputs(model)}))
+            expected, values = whole.run(feed), in_a_row(feed)
             for name in parts.results:
                 found = compare(expected[name], values[name])
                 if not found.same:

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from irkit.errors import ExecutionError, MissingDependencyError
+from irkit.inputs import fed_inputs
 from irkit.model import Model
 from irkit.onnx import reference, writer
 
@@ -66,6 +67,43 @@ def open_session(model: Model, extra_outputs: Sequence[str] = (), *, optimize: b
             return open_reference(model, extra_outputs)
         except ExecutionError:
             raise error from None
+
+
+def open_row(
+    models: Iterable[Model], extra_outputs: Collection[str] = ()
+) -> Callable[[Mapping[str, Array]], dict[str, Array]]:
+    """Models ready to run one after the other, each on what those before it were given and gave, by name.
+
+    Each gives the values of `extra_outputs` that it makes beside its outputs. What comes back runs one set of inputs,
+    and returns these and everything the models give. Raises as `open_session`.
+    """
+    row = [
+        (open_session(model, _made_inside(model, extra_outputs)), [value.name for value in fed_inputs(model)])
+        for model in models
+    ]
+
+    def run(feed: Mapping[str, Array]) -> dict[str, Array]:
+        values = dict(feed)
+        for session, names in row:
+            values.update(session.run({name: values[name] for name in names}))
+        return values
+
+    return run
+
+
+def _made_inside(model: Model, names: Collection[str]) -> list[str]:
+    made = [value for node in model.graph for value in node.outputs] if names else []
+    return [value.name for value in made if value.name in names and not value.is_graph_output]
+
+
+def run_row(models: Iterable[Model], samples: Mapping[str, Array]) -> dict[str, Array]:
+    """Run models in a row on samples (N, ...), one by one: these and everything the models give, by name."""
+    import numpy as np
+
+    run = open_row(models)
+    count = min(len(array) for array in samples.values())
+    frames = [run({name: array[i : i + 1] for name, array in samples.items()}) for i in range(count)]
+    return {name: np.concatenate([frame[name] for frame in frames]) for name in frames[0]}
 
 
 def open_reference(model: Model, extra_outputs: Sequence[str] = ()) -> Session:

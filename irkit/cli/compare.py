@@ -39,9 +39,8 @@ def run(options: argparse.Namespace) -> int:
         raise OptionError(f"--tolerance takes a number from 0 up; found {options.tolerance}")
     from irkit.runtime.comparing import compare_models
 
-    a, b = (path / "model.onnx" if path.is_dir() else path for path in (options.a, options.b))
-    arguments.checked_model(a)
-    found = compare_models(a, b, options.data, options.samples, options.tolerance)
+    a = options.a if options.a.is_dir() else arguments.checked_model(options.a)
+    found = compare_models(a, options.b, options.data, options.samples, options.tolerance)
     if options.format == "json":
         console.result_json(_plain(found))
     else:

@@ -8,6 +8,7 @@ both ways are run and told as a range. Bias correction and fine-tuning are not e
 from __future__ import annotations
 
 import argparse
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from irkit.errors import OptionError
 
 if TYPE_CHECKING:
     from irkit.hailo.emulation.measure import Emulation
+    from irkit.runtime.samples import Samples
 
 _LAYERS_SHOWN = 8
 
@@ -43,18 +45,14 @@ def run(options: argparse.Namespace) -> int:
     from irkit.hailo.emulation.emulate import Precisions
     from irkit.hailo.emulation.measure import emulate
     from irkit.onnx.reader import load
-    from irkit.runtime.samples import bundle_samples, labels_of, model_samples
+    from irkit.runtime.folder import HOST
+    from irkit.runtime.samples import labels_of
 
-    with console.progress_bar() as progress:
-        if options.model.is_dir():
-            if options.mean or options.std:
-                raise OptionError("--mean and --std are for an ONNX file; a bundle's preprocess.json has them")
-            path, given = bundle_samples(options.model, options.calib, options.samples, options.layout)
-        else:
-            path = arguments.checked_model(options.model)
-            mean, std = deploying.numbers_of("--mean", options.mean), deploying.numbers_of("--std", options.std)
-            given = model_samples(path, options.calib, options.samples, options.layout, mean, std)
+    with console.progress_bar() as progress, contextlib.ExitStack() as stack:
+        path, given = _samples(options)
         labels = labels_of(options.labels, given.count) if options.labels is not None else None
+        behind = options.model / HOST
+        host = stack.enter_context(load(behind)) if options.model.is_dir() and behind.exists() else None
         with load(path) as model:
             found = emulate(
                 model,
@@ -62,6 +60,8 @@ def run(options: argparse.Namespace) -> int:
                 precisions=Precisions(by_pattern=precisions),
                 labels=labels,
                 is_random=given.is_random,
+                host=host,
+                beside=given.beside,
                 progress=progress,
             )
     if options.format == "json":
@@ -72,12 +72,28 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
+def _samples(options: argparse.Namespace) -> tuple[Path, Samples]:
+    """The model, and samples for it."""
+    from irkit.runtime.samples import bundle_samples, model_samples
+
+    if options.labels is not None and options.calib is None:
+        raise OptionError("--labels go with --calib: a bundle's own samples are shuffled, and others are drawn")
+    if options.model.is_dir():
+        if options.mean or options.std:
+            raise OptionError("--mean and --std are for an ONNX file; a bundle's preprocess.json has them")
+        return bundle_samples(options.model, options.calib, options.samples, options.layout)
+    path = arguments.checked_model(options.model)
+    mean, std = deploying.numbers_of("--mean", options.mean), deploying.numbers_of("--std", options.std)
+    return path, model_samples(path, options.calib, options.samples, options.layout, mean, std)
+
+
 def _plain(found: Emulation) -> dict[str, Any]:
     runs = []
     for run in found.runs:
         layers = [vars(layer) for layer in run.layers]
         outputs = [vars(output) for output in run.outputs]
-        runs.append({"weights": run.weights, "accuracy": run.accuracy, "outputs": outputs, "layers": layers})
+        told = {"weights": run.weights, "accuracy": run.accuracy, "same": dict(run.same)}
+        runs.append({**told, "outputs": outputs, "layers": layers})
     return {
         "samples": found.samples,
         "calibration_samples": found.calibration,
@@ -95,6 +111,10 @@ def _lines(found: Emulation, all_layers: bool) -> list[str]:
     lines = [f"8-bit emulation on {found.samples} {kind} ({found.engine}); ranges from {found.calibration} of them", ""]
     for index, output in enumerate(found.runs[0].outputs):
         both = [run.outputs[index] for run in found.runs]
+        if output.name in found.runs[0].same:
+            same = _span([run.same[output.name] for run in found.runs], ".1%")
+            lines.append(f"output {output.name}: {same} of its numbers are the same")
+            continue
         top1 = (
             ""
             if output.top1 is None

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from irkit.executor import open_session
+from irkit.executor import open_row
 from irkit.hailo.calibration import CalibrationError, CalibrationSet
 from irkit.hailo.calibration_writer import WrittenCalibration, lay_out, new_array, pack
 from irkit.hailo.ports import Port, input_ports
@@ -63,11 +63,9 @@ def frames_through(
     pre: Model, fed: Sequence[Port], arrays: Mapping[str, Array], how: Preprocessing
 ) -> Iterator[dict[str, Array]]:
     """Samples (N, height, width, channels) one by one: what the whole takes, and what `pre` makes of it, by name."""
-    session = open_session(pre)
-    read = {value.name for value in pre.graph.inputs}
+    run = open_row([pre])
     for index in range(len(next(iter(arrays.values())))):
-        frame = {port.name: _as_model_takes(arrays[port.name][index : index + 1], port, how) for port in fed}
-        yield {**frame, **session.run({name: array for name, array in frame.items() if name in read})}
+        yield run({port.name: _as_model_takes(arrays[port.name][index : index + 1], port, how) for port in fed})
 
 
 def _as_model_takes(samples: Array, port: Port, how: Preprocessing) -> Array:

@@ -68,7 +68,8 @@ class Deployment:
         layer_commands: commands on layers.
         compression: share of weights in 4 bits, as the compiler's level 0 to 5.
         nms: the file by which HailoRT decodes boxes; "" where it does not.
-        fed: inputs of the whole, where pre.onnx makes those of the device part of them.
+        fed: inputs of the whole, where that was cut.
+        has_pre: whether pre.onnx makes the inputs of the device part.
     """
 
     name: str
@@ -84,6 +85,7 @@ class Deployment:
     compression: int = 0
     nms: str = ""
     fed: Sequence[Port] = ()
+    has_pre: bool = False
 
     @property
     def is_raw(self) -> bool:
@@ -167,17 +169,17 @@ def preprocess_json(plan: Deployment) -> dict[str, Any]:
     `raw`: 8-bit, as a camera gives it; `model`: as the model before the cut takes it; `cut`: as pre.onnx gives it.
     """
     how = plan.preprocessing
-    domain = "raw" if plan.is_raw else "cut" if plan.fed else "model"
+    domain = "raw" if plan.is_raw else "cut" if plan.has_pre else "model"
     applied = "chip" if plan.is_raw else "host" if how.normalizes else "none"
     inputs = []
-    for port in plan.fed or plan.inputs:
+    for port in plan.fed if plan.has_pre else plan.inputs:
         channels = (port.device_shape or (0, 0, 1))[2]
         mean, std = how.moments(channels) if how.normalizes else ((), ())
         inputs.append(
             {
                 "name": port.name,
-                "layout": {"pre.onnx" if plan.fed else "model.onnx": port.layout, **({} if plan.fed else _NHWC)},
-                "dtype": port.dtype if plan.fed or plan.calibration is None else plan.calibration.dtype,
+                "layout": {"pre.onnx": port.layout} if plan.has_pre else {"model.onnx": port.layout, **_NHWC},
+                "dtype": port.dtype if plan.has_pre or plan.calibration is None else plan.calibration.dtype,
                 "color": how.color if channels == 3 else None,
                 "fit": how.fit or None,
                 "normalization": {"mean": list(mean), "std": list(std), "applied": applied},
@@ -186,7 +188,7 @@ def preprocess_json(plan: Deployment) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "domain": {
-            **({"pre.onnx": "model", "model.onnx": "cut"} if plan.fed else {"model.onnx": "model"}),
+            **({"pre.onnx": "model", "model.onnx": "cut"} if plan.has_pre else {"model.onnx": "model"}),
             **dict.fromkeys(_NHWC, domain),
         },
         "inputs": inputs,
@@ -198,6 +200,7 @@ def io_map_json(plan: Deployment) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "state": "planned",
+        "feeds": [port.to_json() for port in plan.fed or plan.inputs],
         "inputs": [port.to_json() for port in plan.inputs],
         "outputs": [port.to_json() for port in plan.outputs],
         "results": list(plan.results),
@@ -255,7 +258,7 @@ def _shape(port: Port) -> str:
 def _domain(plan: Deployment) -> str:
     if plan.is_raw:
         return "uint8, raw: the chip normalizes"
-    if plan.fed:
+    if plan.has_pre:
         return "float32, as pre.onnx gives it"
     if plan.preprocessing.normalizes:
         return "float32, normalized by the host: preprocess.json has mean and deviation"

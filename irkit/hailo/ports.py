@@ -72,6 +72,11 @@ class Port:
 
         return np.ascontiguousarray(self.from_device(array).astype(self.dtype))
 
+    @classmethod
+    def of_json(cls, plain: dict[str, Any]) -> Port:
+        """What `to_json` wrote."""
+        return cls(plain["name"], plain.get("node", ""), tuple(plain["shape"]), plain["dtype"], plain["layout"])
+
     def to_json(self) -> dict[str, Any]:
         """As io_map.json has it, before a HEF exists."""
         plain: dict[str, Any] = {"name": self.name}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from irkit.errors import ExecutionError, InputError
 from irkit.executor import require_runtime
-from irkit.runtime.folder import BundleFolder
+from irkit.runtime.folder import MODEL, BundleFolder
 
 if TYPE_CHECKING:
     import numpy as np
@@ -165,10 +165,10 @@ def open_backend(bundle: BundleFolder, device: str = "auto") -> tuple[Backend, s
     if device not in DEVICES:
         raise DeviceError(f"there is no device `{device}`; known: {', '.join(DEVICES)}")
     if device == "cpu":
-        return OnnxBackend(bundle.path / "model.onnx"), ""
+        return OnnxBackend(bundle.path / MODEL), ""
     try:
         return HailoBackend(bundle), ""
     except DeviceError as error:
         if device == "hailo":
             raise
-        return OnnxBackend(bundle.path / "model.onnx"), str(error)
+        return OnnxBackend(bundle.path / MODEL), str(error)

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from irkit.errors import ExecutionError, OptionError
-from irkit.hailo.ports import input_ports
+from irkit.hailo.ports import Port
 from irkit.onnx.reader import load
-from irkit.runtime.folder import open_bundle
+from irkit.runtime.folder import HOST, MODEL, PRE, BundleFolder, open_bundle
 from irkit.runtime.pipeline import Pipeline
 from irkit.runtime.runner import Runner, open_runner, read_arrays
 from irkit.runtime.samples import drawn
@@ -100,14 +100,27 @@ def drawn_feeds(path: Path) -> list[dict[str, Array]]:
     """Frames as the runner takes them."""
     import numpy as np
 
-    file = next((path / name for name in ("pre.onnx", "model.onnx") if (path / name).exists()), path)
-    with load(file) as model:
-        samples = drawn(model, _DRAWN).arrays
-        raw = path.is_dir() and open_bundle(path).preprocess["domain"]["hef"] == "raw" and file.name == "model.onnx"
-        if raw:
-            rng = np.random.default_rng(_SEED)
-            samples = {
-                port.name: rng.integers(0, 256, (_DRAWN, *(port.device_shape or ())), np.uint8)
-                for port in input_ports(model)
-            }
-    return [{name: array[i : i + 1] for name, array in samples.items()} for i in range(_DRAWN)]
+    if path.is_dir():
+        samples = _drawn_for(open_bundle(path))
+    else:
+        with load(path) as model:
+            samples = drawn(model, _DRAWN).arrays
+    return [{name: np.ascontiguousarray(array[i : i + 1]) for name, array in samples.items()} for i in range(_DRAWN)]
+
+
+def _drawn_for(bundle: BundleFolder) -> dict[str, Array]:
+    """Frames for all parts of a bundle: 8-bit where the chip normalizes them, else drawn for their first reader."""
+    import numpy as np
+
+    samples: dict[str, Array] = {}
+    for name in (PRE, MODEL, HOST):
+        if (bundle.path / name).exists():
+            with load(bundle.path / name) as model:
+                samples = {**drawn(model, _DRAWN).arrays, **samples}
+    found = {entry["name"]: samples[entry["name"]] for entry in bundle.io_map["feeds"] if entry["name"] in samples}
+    if bundle.preprocess["domain"]["hef"] == "raw":
+        rng = np.random.default_rng(_SEED)
+        for entry in bundle.io_map["inputs"]:
+            shape = (_DRAWN, *(Port.of_json(entry).device_shape or ()))
+            found[entry["name"]] = rng.integers(0, 256, shape, np.uint8)
+    return found

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from irkit.drift import OutputDrift, OutputMeter
 from irkit.errors import OptionError
-from irkit.executor import open_session
+from irkit.executor import open_row
+from irkit.inputs import fed_inputs
+from irkit.ir import Value
 from irkit.model import Model
 from irkit.numerics import tolerance_of
 from irkit.onnx.reader import load
+from irkit.runtime.folder import HOST, MODEL, PRE
 from irkit.runtime.runner import read_arrays
 from irkit.runtime.samples import drawn
 
@@ -60,7 +64,7 @@ def compare_models(
     """Run two models on the same inputs, and hold the tensors against each other that have the same name.
 
     Args:
-        a: an ONNX file.
+        a: an ONNX file, or a bundle, whose parts are run in a row.
         b: another one, or an .npz of tensors that were recorded with the inputs of `data`, by name.
         data: inputs, .npy or .npz, samples along the first axis; drawn ones unless said.
         samples: how many to draw.
@@ -70,29 +74,52 @@ def compare_models(
     """
     if b.suffix == ".npz" and data is None:
         raise OptionError(f"{b} holds recorded tensors: --data gives the inputs they were recorded with")
-    with load(a) as model:
-        feeds, is_random = _feeds(model, data, samples)
+    with _opened(a) as models:
+        feeds, is_random = _feeds(models, data, samples)
         recorded = _recorded(b, len(feeds)) if b.suffix == ".npz" else None
         if recorded is not None:
-            shared = _shared(model, set(recorded[0]))
+            shared = _shared(models, set(recorded[0]))
             others: Sequence[Mapping[str, Array]] = recorded
         else:
-            with load(b) as other:
-                _check_inputs(model, other)
-                shared = _shared(model, {value.name for value in other.values() if value.producer is not None})
-                others = _results(other, shared, feeds)
+            with _opened(b) as theirs:
+                _check_inputs(models, theirs)
+                shared = _shared(models, set(_shared(theirs)))
+                others = _results(theirs, shared, feeds)
         if not shared:
             raise OptionError(f"{a} and {b} have no tensor of the same name")
-        ours = _results(model, shared, feeds)
+        ours = _results(models, shared, feeds)
     return Comparison(tuple(_tensor(name, ours, others, tolerance) for name in shared), len(feeds), is_random)
 
 
-def _feeds(model: Model, data: Path | None, count: int) -> tuple[list[dict[str, Array]], bool]:
+@contextmanager
+def _opened(path: Path) -> Iterator[list[Model]]:
+    """An ONNX file, or the parts of a bundle in a row."""
+    files = [path / name for name in (PRE, MODEL, HOST) if (path / name).exists()] if path.is_dir() else [path]
+    if not files:
+        raise OptionError(f"{path} is no bundle: it holds no {MODEL}")
+    with ExitStack() as stack:
+        yield [stack.enter_context(load(file)) for file in files]
+
+
+def _fed(models: Sequence[Model]) -> dict[str, Value]:
+    """What models in a row are fed, by name: what they read and none before them makes."""
+    found: dict[str, Value] = {}
+    made: set[str] = set()
+    for model in models:
+        found.update({value.name: value for value in fed_inputs(model) if value.name not in made | set(found)})
+        made.update(value.name for value in model.graph.outputs)
+    return found
+
+
+def _feeds(models: Sequence[Model], data: Path | None, count: int) -> tuple[list[dict[str, Array]], bool]:
+    names = list(_fed(models))
     if data is None:
-        arrays = drawn(model, count).arrays
+        arrays: dict[str, Array] = {}
+        for model in models:
+            arrays = {**drawn(model, count).arrays, **arrays}
+        arrays = {name: arrays[name] for name in names}
     else:
         given = read_arrays(data)
-        names = [value.name for value in model.graph.inputs if not value.is_initializer]
         arrays = dict(given) if isinstance(given, Mapping) else dict.fromkeys(names[:1], given)
         if set(arrays) != set(names):
             raise OptionError(f"--data must have the inputs {', '.join(names)}; found {', '.join(arrays) or 'none'}")
@@ -107,23 +134,23 @@ def _recorded(path: Path, count: int) -> list[dict[str, Array]]:
     return [{name: array[i : i + 1] for name, array in arrays.items()} for i in range(count)]
 
 
-def _check_inputs(a: Model, b: Model) -> None:
-    ours, theirs = (
-        {value.name: value.shape for value in model.graph.inputs if not value.is_initializer} for model in (a, b)
-    )
+def _check_inputs(a: Sequence[Model], b: Sequence[Model]) -> None:
+    ours, theirs = _fed(a), _fed(b)
     if set(ours) != set(theirs):
         raise OptionError(f"the models have other inputs: {', '.join(sorted(ours))}; {', '.join(sorted(theirs))}")
 
 
-def _shared(model: Model, names: set[str]) -> list[str]:
-    """Names of computed tensors of the main graph, in the order they are computed."""
-    return [value.name for node in model.graph for value in node.outputs if value.name in names]
+def _shared(models: Sequence[Model], names: set[str] | None = None) -> list[str]:
+    """Names of computed tensors of the main graphs, in the order they are computed; of `names` where they are given."""
+    made = [value.name for model in models for node in model.graph for value in node.outputs if value.name]
+    return [name for name in made if names is None or name in names]
 
 
-def _results(model: Model, names: Sequence[str], feeds: Sequence[Mapping[str, Array]]) -> list[dict[str, Array]]:
-    outputs = {value.name for value in model.graph.outputs}
-    session = open_session(model, [name for name in names if name not in outputs])
-    return [session.run(feed) for feed in feeds]
+def _results(
+    models: Sequence[Model], names: Sequence[str], feeds: Sequence[Mapping[str, Array]]
+) -> list[dict[str, Array]]:
+    run = open_row(models, names)
+    return [run(feed) for feed in feeds]
 
 
 def _tensor(

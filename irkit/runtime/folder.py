@@ -13,6 +13,7 @@ from irkit.errors import InputError, OutputError
 from irkit.hailo.hef.contents import Hef, Stream
 from irkit.hailo.hef.reader import read_hef
 
+PRE, MODEL, HOST = "pre.onnx", "model.onnx", "host.onnx"
 COMPILED = Path("compiled") / "model.hef"
 
 

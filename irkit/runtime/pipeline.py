@@ -8,8 +8,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from irkit.errors import OptionError
+from irkit.hailo.ports import Port
 from irkit.runtime.backends import Backend, OnnxBackend, open_backend
-from irkit.runtime.folder import open_bundle
+from irkit.runtime.folder import HOST, PRE, open_bundle
 from irkit.runtime.samples import preprocessing_of
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ class Pipeline:
     Args:
         path: the folder that `irkit optimize` made.
         device: `hailo`, `cpu`, or `auto`: a Hailo device where there is one.
+        backend: what runs the device part instead of these.
 
     Attributes:
         device: what runs the device part, in words. fallback: why it is not a Hailo device, "" where it is.
@@ -36,18 +38,28 @@ class Pipeline:
     nothing can run it.
     """
 
-    def __init__(self, path: str | os.PathLike[str], device: str = "auto") -> None:
+    def __init__(self, path: str | os.PathLike[str], device: str = "auto", *, backend: Backend | None = None) -> None:
         self._bundle = open_bundle(path)
         self._backend: Backend
-        self._backend, self.fallback = open_backend(self._bundle, device)
+        self._backend, self.fallback = (backend, "") if backend is not None else open_backend(self._bundle, device)
         folder = self._bundle.path
-        self._pre = OnnxBackend(folder / "pre.onnx") if (folder / "pre.onnx").exists() else None
-        self._host = OnnxBackend(folder / "host.onnx") if (folder / "host.onnx").exists() else None
-        self._entries = {entry["name"]: entry for entry in self._bundle.io_map["inputs"]}
+        self._pre = OnnxBackend(folder / PRE) if (folder / PRE).exists() else None
+        self._host = OnnxBackend(folder / HOST) if (folder / HOST).exists() else None
+        io_map = self._bundle.io_map
+        self._taken = {entry["name"]: Port.of_json(entry) for entry in io_map["inputs"]}
+        self._ports = {entry["name"]: Port.of_json(entry) for entry in io_map["feeds"]}
+        self._how = preprocessing_of(self._bundle.preprocess)
         self.is_raw = self._bundle.preprocess["domain"]["hef"] == "raw"
         self.device = self._backend.name
-        self.inputs = tuple(self._pre.inputs if self._pre is not None else self._entries)
+        self.inputs = self._fed()
         self.outputs = tuple(self._results())
+
+    def _fed(self) -> tuple[str, ...]:
+        """Inputs of the whole that some part reads, in its order."""
+        read = {*self._taken}
+        for part in (self._pre, self._host):
+            read.update(part.inputs if part is not None else ())
+        return tuple(name for name in self._ports if name in read)
 
     def _results(self) -> list[str]:
         """Names of what comes out: of the boxes, where the device's runtime makes boxes of several outputs."""
@@ -75,20 +87,18 @@ class Pipeline:
         values = dict(feed)
         if self._pre is not None:
             values.update(self._pre.run(values))
-        device = {name: self._domain(values[name]) for name in self._entries}
+        device = {name: values[name] for name in self._taken}
+        if self.is_raw:
+            values.update({name: self._normalized(array, self._taken[name]) for name, array in device.items()})
+            device = device if self._backend.is_device else {name: values[name] for name in device}
         values.update(self._backend.run(device))
         if self._host is not None:
             values.update(self._host.run({name: values[name] for name in self._host.inputs}))
         return {name: values[name] for name in self.outputs}
 
-    def _domain(self, array: Array) -> Array:
-        """A raw image as what runs it takes it: the chip raw, ONNX Runtime normalized and channels first."""
-        import numpy as np
-
-        if not self.is_raw or self._backend.is_device:
-            return array
-        normalized = preprocessing_of(self._bundle.preprocess).normalize(array)
-        return np.ascontiguousarray(normalized.transpose(0, 3, 1, 2))
+    def _normalized(self, array: Array, port: Port) -> Array:
+        """A raw image as ONNX models take it; the chip takes it raw."""
+        return port.as_model_takes(self._how.normalize(array))
 
     def _named(self, inputs: Array | Mapping[str, Array]) -> dict[str, Array]:
         import numpy as np
@@ -96,24 +106,22 @@ class Pipeline:
         given = dict(inputs) if isinstance(inputs, Mapping) else dict.fromkeys(self.inputs[:1], inputs)
         if set(given) != set(self.inputs):
             raise OptionError(f"the inputs are {', '.join(self.inputs)}; found {', '.join(given) or 'none'}")
-        arrays = {name: np.asarray(array) for name, array in given.items()}
-        if self._pre is None:
-            arrays = {name: self._checked(name, array) for name, array in arrays.items()}
-        return arrays
+        return {name: self._checked(self._ports[name], np.asarray(array)) for name, array in given.items()}
 
-    def _checked(self, name: str, array: Array) -> Array:
+    def _checked(self, port: Port, array: Array) -> Array:
         """The array with a batch axis, if it fits. A sample without that axis is one frame."""
         import numpy as np
 
-        entry = self._entries[name]
-        wanted = tuple(entry["device"]["shape"]) if self.is_raw else tuple(entry["shape"][1:])
-        dtype = np.dtype("uint8" if self.is_raw else entry["dtype"])
+        name, is_raw = port.name, self.is_raw and port.name in self._taken
+        wanted = port.device_shape if is_raw else port.shape[1:]
+        assert wanted is not None  # raw inputs are images
+        dtype = np.dtype("uint8" if is_raw else port.dtype)
         if array.shape == wanted:
             array = array[None]
         if array.ndim != len(wanted) + 1 or array.shape[1:] != wanted:
             shape = ", ".join(map(str, wanted))
             raise OptionError(f"`{name}` takes arrays of shape (N, {shape}); found {list(array.shape)}")
-        if self.is_raw and array.dtype != dtype:
+        if is_raw and array.dtype != dtype:
             raise OptionError(f"`{name}` takes raw 8-bit data (uint8), which the chip normalizes; found {array.dtype}")
         if array.dtype.kind not in "iufb" or (array.dtype.kind == "f" and not np.isfinite(array).all()):
             raise OptionError(f"`{name}` takes finite numbers; found {array.dtype} with NaN or infinity")

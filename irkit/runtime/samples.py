@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from irkit.errors import ModelError, OptionError
+from irkit.executor import run_row
 from irkit.hailo.calibration import open_calibration
-from irkit.hailo.calibration_writer import write_calibration
+from irkit.hailo.calibration_writer import lay_out
 from irkit.hailo.ports import Port, input_ports
 from irkit.hailo.preprocessing import Preprocessing
 from irkit.inputs import draw, input_specs
 from irkit.model import Model
 from irkit.onnx.reader import load
-from irkit.runtime.folder import open_bundle
+from irkit.runtime.folder import MODEL, PRE, BundleFolder, open_bundle
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,10 +30,11 @@ DRAWN = 32
 
 @dataclass(frozen=True)
 class Samples:
-    """Arrays (N, ...) by input, in the layout and domain of the ONNX model."""
+    """Arrays (N, ...) by input, in the layout and domain of the ONNX model; `beside`: of what the host's part reads."""
 
     arrays: dict[str, Array]
     is_random: bool = False
+    beside: dict[str, Array] = field(default_factory=dict)
 
     @property
     def count(self) -> int:
@@ -40,22 +43,38 @@ class Samples:
 
 
 def bundle_samples(folder: Path, given: Path | None, most: int, layout: str = "nhwc") -> tuple[Path, Samples]:
-    """The model of a bundle, and samples for it: `given`, else the bundle's own, else drawn ones.
+    """The device part of a bundle, and samples for it: `given`, of the whole; else the bundle's own, else drawn ones.
 
     Raises a subclass of `InputError` where folder or samples cannot be read or do not fit.
     """
-    bundle = open_bundle(folder)
-    path = folder / "model.onnx"
+    bundle, path = open_bundle(folder), folder / MODEL
     how = preprocessing_of(bundle.preprocess, layout)
+    inputs = [Port.of_json(entry) for entry in bundle.io_map["inputs"]]
+    if given is not None:
+        fed = _read([Port.of_json(entry) for entry in _fed_by(bundle, given)], given, how, most).arrays
+        if (folder / PRE).exists():
+            with load(folder / PRE) as pre:
+                fed = run_row([pre], fed)
+        names = {port.name for port in inputs}
+        beside = {name: array for name, array in fed.items() if name not in names}
+        return path, Samples({port.name: fed[port.name] for port in inputs}, beside=beside)
     calibration = bundle.script.get("calibration")
-    with load(path) as model:
-        if given is not None:
-            return path, _read(model, given, how, most)
-        if not calibration:
+    if not calibration:
+        with load(path) as model:
             return path, drawn(model, min(most, DRAWN))
-        raw = bundle.preprocess["domain"]["calibration"] == "raw"
-        done = how if raw else Preprocessing()
-        return path, _read(model, folder / calibration["file"], done, most, is_random=bool(calibration["random"]))
+    raw = bundle.preprocess["domain"]["calibration"] == "raw"
+    done = how if raw else Preprocessing()
+    return path, _read(inputs, folder / calibration["file"], done, most, is_random=bool(calibration["random"]))
+
+
+def _fed_by(bundle: BundleFolder, given: Path) -> list[dict[str, Any]]:
+    """The inputs of the whole that samples are given for: all, or those the device part takes where that is enough."""
+    feeds: list[dict[str, Any]] = bundle.io_map["feeds"]
+    if (bundle.path / PRE).exists():
+        return feeds
+    held = open_calibration(given)
+    own = {entry["name"] for entry in bundle.io_map["inputs"]}
+    return [entry for entry in feeds if entry["name"] in own or (held.is_keyed and entry["name"] in held.inputs)]
 
 
 def model_samples(
@@ -65,13 +84,13 @@ def model_samples(
     with load(path) as model:
         if given is None:
             return drawn(model, min(most, DRAWN))
-        return _read(model, given, Preprocessing(mean=mean, std=std, layout=layout), most)
+        return _read(input_ports(model), given, Preprocessing(mean=mean, std=std, layout=layout), most)
 
 
 def drift_samples(model: Model, path: Path, how: Preprocessing, most: int) -> dict[str, Array] | None:
     """Samples of a calibration set for the model as it stands; None where they are not for its inputs."""
     try:
-        return _read(model, path, how, most).arrays
+        return _read(input_ports(model), path, how, most).arrays
     except (ModelError, OptionError):
         return None
 
@@ -113,25 +132,12 @@ def labels_of(path: Path, count: int) -> Array:
     return labels[:count]
 
 
-def _read(model: Model, path: Path, how: Preprocessing, most: int, *, is_random: bool = False) -> Samples:
+def _read(ports: Sequence[Port], path: Path, how: Preprocessing, most: int, *, is_random: bool = False) -> Samples:
     """Samples of a set as the model takes them, in the order they lie there."""
     import numpy as np
 
-    ports = input_ports(model)
     with tempfile.TemporaryDirectory(prefix="irkit-") as folder:
-        written = write_calibration(open_calibration(path), ports, Path(folder), how, most=most, shuffle=False)
-        loaded = np.load(Path(folder) / written.file, allow_pickle=False)
-        arrays = (
-            {ports[0].name: loaded}
-            if isinstance(loaded, np.ndarray)
-            else {name: loaded[name] for name in written.inputs}
-        )
-        if written.dtype == "uint8" and how.normalizes:
-            arrays = {name: how.normalize(array) for name, array in arrays.items()}
-        return Samples({port.name: _as_model(arrays[port.name], port) for port in ports}, is_random)
-
-
-def _as_model(array: Array, port: Port) -> Array:
-    import numpy as np
-
-    return np.ascontiguousarray(port.from_device(array).astype(port.dtype))
+        arrays = lay_out(open_calibration(path), ports, Path(folder), how, most=most, shuffle=False)
+        raw = how.normalizes and all(array.dtype == np.uint8 for array in arrays.values())
+        model = {name: how.normalize(array) if raw else array for name, array in arrays.items()}
+        return Samples({port.name: port.as_model_takes(model[port.name]) for port in ports}, is_random)

@@ -3,6 +3,7 @@
     layers.py     where the compiler's network has the borders of its layers
     grids.py      weights and activations on their integer grids
     emulate.py    the model with its weights rounded and its activations quantized at the borders
+    behind.py     what the host makes of the outputs, behind a cut
     measure.py    how far that moves layers, outputs and accuracy
 
 What is emulated: weights are signed and symmetric, activations unsigned with a zero point, one scale a tensor, ranges

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from irkit.drift import OutputDrift, OutputMeter
 from irkit.errors import ModelError, OptionError
 from irkit.executor import Session, open_session
+from irkit.hailo.emulation.behind import Behind
 from irkit.hailo.emulation.emulate import Emulated, Precisions, open_emulated
 from irkit.hailo.emulation.layers import Layer, find_layers
 from irkit.infer import Inference
@@ -57,12 +58,17 @@ class LayerNoise:
 
 @dataclass(frozen=True)
 class Granularity:
-    """The emulation with one way to scale weights. `accuracy` is None without labels."""
+    """The emulation with one way to scale weights.
+
+    Attributes: `weights`: which way; `layers`; `outputs`, those of the chip's part first; `accuracy`: None without
+    labels; `same`: the share of numbers that stay, of outputs that hold whole numbers.
+    """
 
     weights: str
     layers: tuple[LayerNoise, ...]
     outputs: tuple[OutputDrift, ...]
     accuracy: float | None = None
+    same: Mapping[str, float] = field(default_factory=dict)
 
     def weakest(self, count: int) -> list[LayerNoise]:
         """The layers with the lowest ratio of signal to noise."""
@@ -111,6 +117,8 @@ def emulate(
     labels: Array | None = None,
     calibration: int = CALIBRATION_SAMPLES,
     is_random: bool = False,
+    host: Model | None = None,
+    beside: Mapping[str, Array] | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Emulation:
     """Run a model in float and in emulated integers, and compare.
@@ -122,6 +130,8 @@ def emulate(
         labels: (N,) integers, the right class of each sample.
         calibration: how many of the samples give the ranges.
         is_random: the samples were drawn.
+        host: what the host runs behind the model, whose outputs are measured too.
+        beside: samples of what that reads besides.
         progress: is told of every sample.
 
     Raises:
@@ -131,25 +141,59 @@ def emulate(
     precisions = precisions or Precisions()
     Inference.of(model).update()
     count = _check(model, samples, labels)
-    layers = find_layers(model)
-    inputs = [value.name for value in fed_inputs(model) if value.dtype == DType.FLOAT32]
-    watched = [*inputs, *dict.fromkeys(layer.border.name for layer in layers)]
-    computed = [name for name in watched if name not in inputs]
-    plain = open_session(model, [name for name in computed if not model.graph.values[name].is_graph_output])
     used = max(1, min(count, calibration))
     steps = _Steps(progress, used + count)
-    ranges = _ranges(plain, samples, watched, used, steps)
+    layers, plain, ranges = _calibrated(model, samples, used, steps)
     emulated = [
         open_emulated(model, layers, ranges, precisions, per_channel=per_channel) for per_channel in (False, True)
     ]
-    meters = [_Meters(model, layers, emulation) for emulation in emulated]
-    hits = _run(plain, meters, samples, labels, steps)
+    ends = {value.name for value in model.graph.outputs}
+    behind = Behind(host, ends | set(samples), beside or {}) if host is not None else None
+    meters = [_Meters(model, layers, emulation, behind) for emulation in emulated]
+    hits = _run(plain, meters, behind, samples, labels, steps)
     runs = tuple(
         meter.result(kind, ranges, hit / count if labels is not None else None)
         for kind, meter, hit in zip(GRANULARITIES, meters, hits[1:], strict=True)
     )
     accuracy = hits[0] / count if labels is not None else None
     return Emulation(runs, count, used, accuracy, is_random, plain.engine)
+
+
+def calibrated_emulation(
+    model: Model,
+    samples: Mapping[str, Array],
+    *,
+    precisions: Precisions | None = None,
+    per_channel: bool = False,
+    calibration: int = CALIBRATION_SAMPLES,
+) -> Callable[[Mapping[str, Array]], dict[str, Array]]:
+    """What runs one input through a model in emulated integers, with ranges from samples.
+
+    Args and errors as of `emulate`; `per_channel`: one scale of weights for each output channel, not each layer.
+    """
+    Inference.of(model).update()
+    used = min(_check(model, samples, None), calibration)
+    layers, _, ranges = _calibrated(model, samples, used, _Steps(None, used))
+    emulated = open_emulated(model, layers, ranges, precisions or Precisions(), per_channel=per_channel)
+    names = {value.name: emulated.names.get(value.name, value.name) for value in model.graph.outputs}
+
+    def run(feed: Mapping[str, Array]) -> dict[str, Array]:
+        results = emulated.session.run(dict(feed))
+        return {name: results[quantized] for name, quantized in names.items()}
+
+    return run
+
+
+def _calibrated(
+    model: Model, samples: Mapping[str, Array], used: int, steps: _Steps
+) -> tuple[list[Layer], Session, dict[str, tuple[float, float]]]:
+    """The layers, the model in float with their borders as outputs, and the range of each border."""
+    layers = find_layers(model)
+    inputs = [value.name for value in fed_inputs(model) if value.dtype == DType.FLOAT32]
+    watched = [*inputs, *dict.fromkeys(layer.border.name for layer in layers)]
+    computed = [name for name in watched if name not in inputs]
+    plain = open_session(model, [name for name in computed if not model.graph.values[name].is_graph_output])
+    return layers, plain, _ranges(plain, samples, watched, used, steps)
 
 
 class _Steps:
@@ -211,16 +255,29 @@ def _ranges(
 class _Meters:
     """Signal and noise of every layer and output, sample by sample."""
 
-    def __init__(self, model: Model, layers: Sequence[Layer], emulated: Emulated) -> None:
+    def __init__(self, model: Model, layers: Sequence[Layer], emulated: Emulated, behind: Behind | None) -> None:
         self._layers = layers
         self._names = emulated.names
         self.session = emulated.session
         self._power = {name: [0.0, 0.0] for name in emulated.names}
         self._read = {layer.border.name: layer.read_borders(set(self._power)) for layer in layers}
-        floats = [value.name for value in model.graph.outputs if value.dtype == DType.FLOAT32]
-        self._outputs = {name: OutputMeter(name) for name in floats}
+        self._ends = [value.name for value in model.graph.outputs]
+        self._behind = behind
+        names = [*self._ends, *(behind.outputs if behind is not None else ())]
+        self._outputs = {name: OutputMeter(name) for name in dict.fromkeys(names)}
+        self._measured: set[str] = set()
+        self._same: dict[str, list[int]] = {}
 
-    def add(self, plain: Mapping[str, Array], emulated: Mapping[str, Array]) -> None:
+    def run(self, feed: Mapping[str, Array], index: int) -> tuple[dict[str, Array], dict[str, Array]]:
+        """What the emulated model computes, and the outputs, those of the host's part included, by their names."""
+        computed = self.session.run(feed)
+        outputs = {name: computed[self._names.get(name, name)] for name in self._ends}
+        if self._behind is not None:
+            outputs.update(self._behind.run({**feed, **outputs}, index))
+        return computed, outputs
+
+    def add(self, plain: Mapping[str, Array], emulated: Mapping[str, Array], outputs: Mapping[str, Array]) -> None:
+        """One sample: what the float model computes, what the emulated one does, and what comes out of that."""
         import numpy as np
 
         for name, power in self._power.items():
@@ -228,7 +285,14 @@ class _Meters:
             power[0] += float((before * before).sum())
             power[1] += float(((emulated[self._names[name]] - before) ** 2).sum())
         for name, meter in self._outputs.items():
-            meter.add(plain[name], emulated[self._names.get(name, name)])
+            if plain[name].shape != outputs[name].shape or plain[name].dtype.kind not in "fiub":
+                continue  # as many boxes as the data have
+            meter.add(plain[name], outputs[name])
+            self._measured.add(name)
+            if plain[name].dtype.kind != "f":
+                counts = self._same.setdefault(name, [0, 0])
+                counts[0] += int((plain[name] == outputs[name]).sum())
+                counts[1] += plain[name].size
 
     def result(self, kind: str, ranges: Mapping[str, tuple[float, float]], accuracy: float | None) -> Granularity:
         noises = []
@@ -238,20 +302,23 @@ class _Meters:
             snr = -10 * math.log10(share) if share > 0 else SILENT
             added = max(share - max(map(self._noise, self._read[name]), default=0.0), 0.0)
             noises.append(LayerNoise(layer.name, layer.node.op, name, *ranges[name], min(snr, SILENT), added))
-        return Granularity(kind, tuple(noises), tuple(meter.drift() for meter in self._outputs.values()), accuracy)
+        drifts = tuple(meter.drift() for name, meter in self._outputs.items() if name in self._measured)
+        same = {name: equal / max(1, total) for name, (equal, total) in self._same.items()}
+        return Granularity(kind, tuple(noises), drifts, accuracy, same)
 
     def _noise(self, name: str) -> float:
         """Power of the noise over that of the signal."""
         signal, noise = self._power[name]
         return min(noise / signal, _ALL_NOISE) if signal else _ALL_NOISE * bool(noise)
 
-    def output(self, results: Mapping[str, Array], name: str) -> Array:
-        """An output as the emulation gives it, quantized where it is a border."""
-        return results[self._names.get(name, name)]
-
 
 def _run(
-    plain: Session, meters: Sequence[_Meters], samples: Mapping[str, Array], labels: Array | None, steps: _Steps
+    plain: Session,
+    meters: Sequence[_Meters],
+    behind: Behind | None,
+    samples: Mapping[str, Array],
+    labels: Array | None,
+    steps: _Steps,
 ) -> list[int]:
     """Run all samples. Returns the hits of the float model and of each emulation, where there are labels."""
     count = len(next(iter(samples.values())))
@@ -260,24 +327,27 @@ def _run(
         steps.step("comparing")
         feed = _feed(samples, index)
         before = {**plain.run(feed), **feed}
-        name = _classes(before) if labels is not None else ""
+        last = behind.run(before, index) if behind is not None else before
+        before.update(last)
+        name = _classes(last) if labels is not None else ""
         hits[0] += bool(name) and _is_hit(before[name], labels, index)
         for place, meter in enumerate(meters, 1):
-            after = meter.session.run(feed)
-            meter.add(before, after)
-            hits[place] += bool(name) and _is_hit(meter.output(after, name), labels, index)
+            after, outputs = meter.run(feed, index)
+            meter.add(before, after, outputs)
+            hits[place] += bool(name) and _is_hit(outputs[name], labels, index)
     return hits
 
 
 def _classes(results: Mapping[str, Array]) -> str:
-    """The output that is a row of classes."""
+    """The output that is a row of classes, or the number of one."""
     first = next(iter(results))
-    if results[first].size < 2 or results[first].size != results[first].shape[1 if results[first].ndim > 1 else 0]:
-        raise OptionError(
-            f"labels need an output that is one row of classes; `{first}` is {list(results[first].shape)}"
-        )
+    found = results[first]
+    is_row = found.size >= 2 and found.size == found.shape[1 if found.ndim > 1 else 0]
+    if not is_row and not (found.size == 1 and found.dtype.kind in "iu"):
+        raise OptionError(f"labels need an output that is one row of classes; `{first}` is {list(found.shape)}")
     return first
 
 
 def _is_hit(row: Array, labels: Array | None, index: int) -> bool:
-    return labels is not None and int(row.reshape(-1).argmax()) == int(labels[index])
+    chosen = int(row.reshape(-1)[0]) if row.size == 1 else int(row.reshape(-1).argmax())
+    return labels is not None and chosen == int(labels[index])
