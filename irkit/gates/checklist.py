@@ -8,14 +8,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from irkit.diagnostics import Severity
+from irkit.errors import ExecutionError, MissingDependencyError
 from irkit.gates.confidence import accuracy, calibration_error, coverage_floor, covered, softmax
 from irkit.gates.measured import Measured
 from irkit.hailo.alls import ModelScriptError, parse
 from irkit.hailo.alls_check import problems
 from irkit.hailo.hef.check import MEGABYTE, check_hef
+from irkit.runtime.timing import Latency
+from irkit.verdict import Outlook, verdict_of
 
 BEFORE, AFTER, DEPLOYMENT = "before export", "after export", "deployment"
 _NO_DEVICE = "no Hailo device"
+_ON_THE_PI = "selftest.py on the Pi, then irkit check --device-results device_results.json"
+_SENSITIVE = "16 bits for the layers it names, calibration data as the sensor gives them, more of them"
 
 
 class State(enum.Enum):
@@ -104,7 +109,8 @@ def _before(measured: Measured) -> Iterator[Line]:
 
 
 def _after(measured: Measured) -> Iterator[Line]:
-    yield _line(AFTER, "bundle is whole", True, "every file has its digest")
+    found = measured.invalid or "onnx.checker and irkit's verifier find nothing; every file has its digest"
+    yield _line(AFTER, "validated", not measured.invalid, found, "", "write the bundle again with irkit optimize")
     yield _line(
         AFTER, "drift accepted", measured.bundle.drift != "unaccepted", measured.bundle.drift, "none or accepted",
         "irkit optimize --exact, or --accept-drift PASS",
@@ -121,8 +127,12 @@ def _after(measured: Measured) -> Iterator[Line]:
     size = measured.model_path.stat().st_size / MEGABYTE
     limit = measured.limits.onnx_mb
     yield _line(AFTER, "ONNX size", size <= limit, f"{size:.2f} MB", f"at most {limit:g} MB", "a smaller network", size)
+    verdict = verdict_of(measured.report)
+    ok = verdict.outlook is Outlook.LIKELY
+    yield _line(AFTER, "compatibility", ok, verdict.sentence, "", f"irkit lint {measured.model_path}")
     yield from _calibration(measured)
     yield _script(measured)
+    yield _baseline(measured)
 
 
 def _calibration(measured: Measured) -> Iterator[Line]:
@@ -179,58 +189,53 @@ def _files(measured: Measured) -> Iterator[Line]:
 # --- speed -----------------------------------------------------------------------------------------------------------
 
 
+def _baseline(measured: Measured) -> Line:
+    """A measurement to compare with: it has no limit, since the CPU is not what will run the network."""
+    name = "CPU latency baseline"
+    try:
+        latency = measured.latency("cpu")
+    except (ExecutionError, MissingDependencyError) as error:
+        return _not_checked(AFTER, name, str(error))
+    return Line(AFTER, name, State.PASS, f"measured: {_points(latency)}", value=latency.percentile(95))
+
+
+def _points(latency: Latency) -> str:
+    points = ", ".join(f"P{share} {latency.percentile(share):.3f}" for share in (50, 95, 99))
+    return f"{points} ms on {latency.device} ({len(latency.samples)} frames)"
+
+
 def _speed(measured: Measured) -> Iterator[Line]:
-    latency = measured.latency
-    p95 = latency.percentile(95)
-    points = f"P50 {latency.percentile(50):.3f}, P95 {p95:.3f}, P99 {latency.percentile(99):.3f} ms"
-    found = f"{points} on {latency.device} ({len(latency.samples)} frames)"
-    yield Line(
-        AFTER, "CPU latency baseline" if not measured.on_device else "latency here", State.PASS, found, value=p95
-    )
-    limit = f"P95 at most {measured.limits.p95_ms:g} ms over {measured.limits.frames} frames"
+    yield _end_to_end(measured)
+    yield _core(measured)
+
+
+def _end_to_end(measured: Measured) -> Line:
+    name, frames = "end-to-end latency", measured.limits.frames
+    limit = f"P95 at most {measured.limits.p95_ms:g} ms over {frames} frames"
     advice = "a smaller network, or one that stays in one context"
     device = measured.device
     if device is not None:
-        value = float(device["latency_ms"]["p95"])
-        enough = int(device["frames"]) >= measured.limits.frames
-        found = f"P95 {value:.3f} ms over {device['frames']} frames on {device['architecture']}"
-        yield _line(
-            DEPLOYMENT, "end-to-end latency", value <= measured.limits.p95_ms and enough, found, limit, advice, value
-        )
-    elif measured.on_device:
-        yield _line(DEPLOYMENT, "end-to-end latency", p95 <= measured.limits.p95_ms, found, limit, advice, p95)
-    else:
-        yield _not_checked(
-            DEPLOYMENT, "end-to-end latency", f"{_NO_DEVICE}: selftest.py on the Pi, then --device-results", limit=limit
-        )
-    yield _core(measured)
+        found = f"P95 {device.p95_ms:.3f} ms over {device.frames} frames on {device.architecture}"
+        if device.frames < frames:
+            return _not_checked(DEPLOYMENT, name, found, f"python3 selftest.py --frames {frames} on the Pi", limit)
+        return _line(DEPLOYMENT, name, device.p95_ms <= measured.limits.p95_ms, found, limit, advice, device.p95_ms)
+    if measured.on_device:
+        latency = measured.latency("hailo")
+        p95 = latency.percentile(95)
+        return _line(DEPLOYMENT, name, p95 <= measured.limits.p95_ms, _points(latency), limit, advice, p95)
+    return _not_checked(DEPLOYMENT, name, _NO_DEVICE, _ON_THE_PI, limit)
 
 
 def _core(measured: Measured) -> Line:
     """Time within the chip: only hailortcli tells it."""
     limit = f"mean at most {measured.limits.core_ms:g} ms"
-    device = measured.device or {}
-    value = device.get("hw_latency_ms")
-    if value is None and measured.on_device and measured.hef_path is not None:
-        from irkit.runtime.timing import hailortcli_times
-
-        times = hailortcli_times(measured.hef_path)
-        value = times.hw_latency if times is not None else None
+    value = measured.core_ms
     if value is None:
-        how = (
-            "hailortcli run model.hef --measure-latency --csv latency.csv on the Pi, read by selftest.py --latency-csv"
-        )
-        return _not_checked(DEPLOYMENT, "core latency", f"{_NO_DEVICE}: {how}", limit=limit)
-    ok = float(value) <= measured.limits.core_ms
-    return _line(
-        DEPLOYMENT,
-        "core latency",
-        ok,
-        f"{float(value):.3f} ms within the chip",
-        limit,
-        "a smaller network",
-        float(value),
-    )
+        why = _NO_DEVICE if measured.device is None else "hailortcli's table was not given to selftest.py"
+        how = "hailortcli run model.hef --measure-latency --csv latency.csv on the Pi, then selftest.py --latency-csv"
+        return _not_checked(DEPLOYMENT, "core latency", why, how, limit)
+    ok = value <= measured.limits.core_ms
+    return _line(DEPLOYMENT, "core latency", ok, f"{value:.3f} ms within the chip", limit, "a smaller network", value)
 
 
 # --- quality ---------------------------------------------------------------------------------------------------------
@@ -265,15 +270,17 @@ def _quality(measured: Measured) -> Iterator[Line]:
 
 
 def _on_device(measured: Measured) -> Line:
-    device = measured.device
+    name, device = "right on the device", measured.device
     if device is None:
-        why = f"{_NO_DEVICE}: selftest.py on the Pi, then --device-results"
-        return _not_checked(DEPLOYMENT, "right on the device", why)
-    failed = [check["name"] for check in device["checks"] if not check["ok"]]
-    found = f"failed: {', '.join(failed)}" if failed else f"{len(device['checks'])} checks on {device['architecture']}"
-    wrong = device["architecture"] and device["architecture"].lower() != measured.bundle.hw_arch.lower()
-    found += f"; the bundle is for {measured.bundle.hw_arch}" if wrong else ""
-    return _line(DEPLOYMENT, "right on the device", not failed, found, "", "irkit compare, irkit quantize")
+        return _not_checked(DEPLOYMENT, name, _NO_DEVICE, _ON_THE_PI)
+    wanted = measured.bundle.hw_arch
+    wrong = [f"failed: {check}" for check in device.failed]
+    if device.architecture.lower() != wanted.lower():
+        wrong.append(f"it ran on {device.architecture}, the bundle is for {wanted}")
+    if device.hef_sha256 and measured.hef_path is not None and device.hef_sha256 != measured.hef_sha256:
+        wrong.append(f"it ran another file than {measured.hef_path}")
+    found = "; ".join(wrong) or f"{device.checks} checks on {device.architecture}"
+    return _line(DEPLOYMENT, name, not wrong, found, "", "irkit compare, irkit quantize")
 
 
 def _confidence_lines(measured: Measured) -> Iterator[Line]:
@@ -289,8 +296,9 @@ def _confidence_lines(measured: Measured) -> Iterator[Line]:
         DEPLOYMENT, "calibration error", error <= measured.limits.ece, f"{error:.2%} {kind}", limit, advice, error
     )
     goal = measured.limits.coverage
-    if confidence is None:
-        why = "no conformal threshold: --validation val.npz fits one"
+    if confidence is None or confidence.coverage != goal:
+        why = "no conformal threshold" if confidence is None else f"the threshold is for {confidence.coverage:.0%}"
+        why += ": --validation val.npz fits one"
         yield _not_checked(DEPLOYMENT, "conformal coverage", why, limit=f"{goal:.0%}")
         return
     sets = confidence.prediction_sets(logits)
@@ -305,12 +313,10 @@ def _confidence_lines(measured: Measured) -> Iterator[Line]:
 def _int8(measured: Measured, share: float) -> Line:
     """What 8 bits cost: an emulation, so never more than that is said."""
     name, limit = "accuracy in 8 bits", f"at most {measured.limits.int8_drop:.1%} lost"
-    found = measured.emulation
+    found = measured.emulated_accuracy
     if isinstance(found, str):
         return _not_checked(DEPLOYMENT, name, found, limit=limit)
-    lowest = min(run.accuracy or 0.0 for run in found.runs)
-    drop = share - lowest
-    text = f"{lowest:.2%} emulated, {drop:.2%} less than in float (no measurement of the chip)"
-    return _line(
-        DEPLOYMENT, name, drop <= measured.limits.int8_drop, text, limit, f"irkit quantize {measured.bundle.path}", drop
-    )
+    drop = share - min(found)
+    text = f"{min(found):.2%} emulated, {drop:.2%} less than in float (an emulation, no measurement of the chip)"
+    advice = f"irkit quantize {measured.bundle.path}; {_SENSITIVE}"
+    return _line(DEPLOYMENT, name, drop <= measured.limits.int8_drop, text, limit, advice, drop)

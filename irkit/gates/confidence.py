@@ -9,10 +9,14 @@ Angelopoulos and Bates, A Gentle Introduction to Conformal Prediction, 2021 (spl
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
+
+from irkit.gates.limits import GatesError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -49,6 +53,19 @@ class Confidence:
         sets = probabilities >= self.threshold
         sets[np.arange(len(sets)), probabilities.argmax(1)] = True
         return np.asarray(sets)
+
+
+def read_confidence(path: Path) -> Confidence:
+    """confidence.json of a bundle. Raises `GatesError` where it is not what irkit check writes."""
+    try:
+        plain = json.loads(path.read_text(encoding="utf-8"))
+        values = {key: float(plain[key]) for key in ("temperature", "threshold", "coverage")}
+        found = Confidence(**values, samples=int(plain["samples"]))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise GatesError(f"{path}: {error}; fit it again with irkit check --validation") from None
+    if not (0 < found.temperature < math.inf and 0 <= found.threshold <= 1 and 0 < found.coverage < 1):
+        raise GatesError(f"{path}: its numbers are none that fit; fit it again with irkit check --validation")
+    return found
 
 
 def softmax(logits: Array) -> Array:
@@ -104,7 +121,8 @@ def fit(logits: Array, labels: Array, coverage: float) -> Confidence:
     """Temperature and conformal threshold, on validation data.
 
     The threshold is the conformal quantile of 1 - p(right class): sets cover the right class with at least `coverage`
-    probability on data of the same kind, whatever the network.
+    probability on data of the same kind, whatever the network. Both come from the same data: one number that is fitted
+    to many samples moves the coverage by less than sampling does.
 
     Args:
         logits: (N, classes).
@@ -114,11 +132,10 @@ def fit(logits: Array, labels: Array, coverage: float) -> Confidence:
     import numpy as np
 
     temperature = fit_temperature(logits, labels)
-    probabilities = softmax(logits / temperature)
-    scores = np.sort(1 - probabilities[np.arange(len(labels)), labels])
+    right = np.sort(softmax(logits / temperature)[np.arange(len(labels)), labels])
     rank = math.ceil((len(labels) + 1) * coverage)
-    threshold = 0.0 if rank > len(labels) else 1 - float(scores[rank - 1])
-    return Confidence(temperature, max(threshold, 0.0), coverage, len(labels))
+    threshold = 0.0 if rank > len(labels) else float(right[len(labels) - rank])
+    return Confidence(temperature, threshold, coverage, len(labels))
 
 
 def covered(sets: Array, labels: Array) -> float:

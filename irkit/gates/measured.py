@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import functools
-import json
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from irkit.diagnostics import Report
-from irkit.errors import ExecutionError, MissingDependencyError
-from irkit.gates.confidence import Confidence, fit
+from irkit.errors import ExecutionError, IrkitError, MissingDependencyError
+from irkit.gates.confidence import Confidence, accuracy, fit, read_confidence
+from irkit.gates.device import DeviceResults, read_device_results
 from irkit.gates.limits import GatesError, Limits
-from irkit.hailo.emulation.measure import Emulation, emulate
 from irkit.hailo.hef.contents import Hef
 from irkit.hailo.hef.reader import read_hef
 from irkit.linting import lint
 from irkit.model import Model
+from irkit.onnx.checker import complaint
 from irkit.onnx.reader import load
+from irkit.runtime.backends import Backend
+from irkit.runtime.emulating import EmulatedBackend
 from irkit.runtime.folder import BundleFolder
 from irkit.runtime.pipeline import Pipeline
 from irkit.runtime.runner import read_arrays
-from irkit.runtime.timing import Latency, measure_latency
+from irkit.runtime.timing import Latency, hailortcli_times, measure_latency
+from irkit.verifier import verify
 
 if TYPE_CHECKING:
     import numpy as np
@@ -130,30 +134,36 @@ class Measured:
         return counts
 
     @functools.cached_property
+    def invalid(self) -> str:
+        """What ONNX's checker or irkit's verifier says against the device part; "" where nothing."""
+        told = complaint(self.model_path)
+        if told:
+            return told
+        try:
+            with load(self.model_path) as model:
+                verify(model)
+        except IrkitError as error:
+            return str(error).splitlines()[0]
+        return ""
+
+    @functools.cached_property
     def hef(self) -> Hef | None:
         """The compiled file; None where there is none."""
         return None if self.hef_path is None else read_hef(self.hef_path)
 
-    @functools.cached_property
-    def device(self) -> dict[str, Any] | None:
-        """What selftest.py measured on the Pi; None where nobody gave it. Raises `GatesError`."""
-        if self._device_results is None:
-            return None
-        try:
-            found = json.loads(self._device_results.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise GatesError(f"{self._device_results}: {error}") from None
-        wanted = {"architecture", "latency_ms", "frames", "checks"}
-        if not isinstance(found, dict) or not wanted <= set(found):
-            raise GatesError(
-                f"{self._device_results} is not what selftest.py writes: {', '.join(sorted(wanted))} are needed"
-            )
-        return found
+    @property
+    def hef_sha256(self) -> str:
+        """Of the compiled file, "" where there is none."""
+        return "" if self.hef_path is None else hashlib.sha256(self.hef_path.read_bytes()).hexdigest()
 
     @functools.cached_property
-    def latency(self) -> Latency:
-        """Wall times of single frames through the whole pipeline, on what is here."""
-        with Pipeline(self.bundle.path) as pipeline:
+    def device(self) -> DeviceResults | None:
+        """What selftest.py measured on the Pi; None where nobody gave it. Raises `GatesError`."""
+        return None if self._device_results is None else read_device_results(self._device_results)
+
+    def latency(self, device: str) -> Latency:
+        """Wall times of single frames through the whole pipeline: on `cpu` or `hailo`."""
+        with Pipeline(self.bundle.path, device) as pipeline:
             feeds = self._feeds(pipeline)
             return measure_latency(
                 lambda index: pipeline.frame(feeds[index % len(feeds)]),
@@ -161,6 +171,14 @@ class Measured:
                 pipeline.device,
                 self._progress,
             )
+
+    @functools.cached_property
+    def core_ms(self) -> float | None:
+        """Mean time of one frame within the chip, by hailortcli on the Pi or here; None where there is neither."""
+        if self.device is not None and self.device.core_ms is not None:
+            return self.device.core_ms
+        times = hailortcli_times(self.hef_path) if self.on_device and self.hef_path is not None else None
+        return None if times is None else times.hw_latency
 
     def _feeds(self, pipeline: Pipeline) -> list[dict[str, Array]]:
         from irkit.runtime.benching import drawn_feeds
@@ -178,11 +196,14 @@ class Measured:
         with Pipeline(self.bundle.path) as pipeline:
             return pipeline.is_device
 
-    def logits(self, data: Data, device: str = "cpu") -> Array:
-        """What the pipeline gives for data, (N, classes). Raises `GatesError` where that is no row of classes."""
+    def logits(self, data: Data, backend: Backend | None = None) -> Array:
+        """What the pipeline gives for data, (N, classes), in float on the CPU unless another backend is given.
+
+        Raises `GatesError` where that is no row of classes, or labels do not fit.
+        """
         import numpy as np
 
-        with Pipeline(self.bundle.path, device) as pipeline:
+        with Pipeline(self.bundle.path, "cpu", backend=backend) as pipeline:
             results = pipeline(dict(data.inputs))
         name = next(iter(results))
         rows = np.asarray(results[name]).reshape(data.count, -1)
@@ -207,40 +228,18 @@ class Measured:
         if self.validation is not None:
             return fit(self.logits(self.validation), self.validation.labels, self.limits.coverage)
         path = self.bundle.path / CONFIDENCE
-        if not path.exists():
-            return None
-        try:
-            plain = json.loads(path.read_text(encoding="utf-8"))
-            return Confidence(**{key: plain[key] for key in ("temperature", "threshold", "coverage", "samples")})
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise GatesError(f"{path}: {error}; fit it again with --validation") from None
+        return read_confidence(path) if path.exists() else None
 
     @functools.cached_property
-    def emulation(self) -> Emulation | str:
-        """The device part in emulated 8 bits on the test data, or why not."""
+    def emulated_accuracy(self) -> tuple[float, ...] | str:
+        """On the test data in emulated 8 bits, with one scale a layer and one a channel; or why not."""
         if self.data is None:
-            return "no test data (--data)"
-        if (self.bundle.path / "pre.onnx").exists() or (self.bundle.path / "host.onnx").exists():
-            return "the network is cut, and only whole ones are emulated on test data"
+            return "no test data: --data test.npz"
         try:
-            with load(self.model_path) as model:
-                return emulate(model, self._as_model_takes(), labels=self.data.labels, progress=self._progress)
+            backends = [EmulatedBackend(self.bundle, per_channel=per_channel) for per_channel in (False, True)]
+            return tuple(accuracy(self.logits(self.data, backend), self.data.labels) for backend in backends)
         except (ExecutionError, MissingDependencyError) as error:
             return str(error)
-
-    def _as_model_takes(self) -> dict[str, Array]:
-        import numpy as np
-
-        from irkit.runtime.samples import preprocessing_of
-
-        assert self.data is not None
-        if self.bundle.preprocess["domain"]["hef"] != "raw":
-            return {name: np.asarray(array, np.float32) for name, array in self.data.inputs.items()}
-        how = preprocessing_of(self.bundle.preprocess)
-        return {
-            name: np.ascontiguousarray(how.normalize(array).transpose(0, 3, 1, 2))
-            for name, array in self.data.inputs.items()
-        }
 
     def is_settled(self) -> bool:
         """Whether the passes have nothing left to do."""

@@ -1,10 +1,13 @@
 #!/usr/bin/env python3
 """Does this network run rightly on this chip, and how fast?
 
-    python3 selftest.py [--hef model.hef] [--frames 1000]
+    python3 selftest.py [--hef model.hef] [--frames 1000] [--latency-csv latency.csv]
 
 Needs numpy and hailo_platform (HailoRT's Python package). Reads model.hef, io_map.json and golden/ beside it, runs the
 golden inputs, holds the outputs against those of the float model, times single frames, and writes device_results.json.
+The time within the chip only hailortcli tells; its table is taken into the results:
+
+    hailortcli run model.hef --measure-latency --csv latency.csv
 
 Exit codes: 0 right; 1 a check failed; 2 something is missing.
 """
@@ -12,6 +15,8 @@ Exit codes: 0 right; 1 a check failed; 2 something is missing.
 from __future__ import annotations
 
 import argparse
+import csv
+import hashlib
 import json
 import sys
 import time
@@ -32,10 +37,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--hef", type=Path, default=HERE / "model.hef", help="what the compiler made")
     parser.add_argument("--frames", type=int, default=1000, help="single frames to time (default: 1000)")
+    table = "what `hailortcli run model.hef --measure-latency --csv FILE` wrote"
+    parser.add_argument("--latency-csv", type=Path, metavar="FILE", help=table)
     parser.add_argument("-o", "--output", type=Path, default=HERE / "device_results.json", help="where results go")
     options = parser.parse_args()
     try:
-        results = measure(options.hef, max(1, options.frames))
+        within = chip_latency(options.latency_csv) if options.latency_csv else None
+        results = {**measure(options.hef, max(1, options.frames)), "hw_latency_ms": within}
     except Stop as stop:
         print(f"stopped: {stop}", file=sys.stderr)
         return 2
@@ -45,6 +53,8 @@ def main() -> int:
     latency = results["latency_ms"]
     shown = ", ".join(f"{key.upper()} {latency[key]:.2f} ms" for key in ("p50", "p95", "p99"))
     print(f"single frames, whole call: {shown}")
+    if results["hw_latency_ms"] is not None:
+        print(f"within the chip, mean: {results['hw_latency_ms']:.3f} ms")
     print(f"written: {options.output}")
     return 0 if all(check["ok"] for check in results["checks"]) else 1
 
@@ -89,12 +99,25 @@ def measure(hef_path: Path, frames: int) -> dict[str, Any]:
         "architecture": architecture,
         "compiled_for": expected,
         "hef": hef_path.name,
+        "hef_sha256": hashlib.sha256(hef_path.read_bytes()).hexdigest(),
         "frames": len(samples),
         "latency_ms": {**percentiles, "mean": float(np.mean(samples)), "max": float(np.max(samples))},
         "latency_samples_ms": [round(float(value), 4) for value in samples],
         "latency_kind": "wall time of one blocking call for one frame, transfer and quantization on the host included",
         "checks": checks,
     }
+
+
+def chip_latency(table: Path) -> float:
+    """Mean milliseconds of a frame within the chip, by hailortcli."""
+    try:
+        with open(table, newline="", encoding="utf-8") as file:
+            row = next(csv.DictReader(file))
+        return float(row["hw_latency"])
+    except (OSError, StopIteration, KeyError, TypeError, ValueError) as error:
+        raise Stop(
+            f"{table} has no hw_latency ({error}): hailortcli run model.hef --measure-latency --csv {table}"
+        ) from None
 
 
 def golden(kind: str) -> dict[str, Any]:
