@@ -67,17 +67,18 @@ def verdict_of(report: Report) -> Verdict:
 def _refused(stops: Sequence[Finding], nodes: Sequence[str], grounds: Grounds | None) -> tuple[Outlook, str]:
     """The sentence on a model that is refused: at which nodes, or why as a whole, and what irkit mends of it."""
     of = f" of {grounds.nodes}" if grounds is not None else ""
-    at = f" at {len(nodes)}{of} nodes" if len(nodes) != 1 else f" at 1{of} node{'s' if of else ''}"
     whole = dict.fromkeys(finding.rule for finding in stops if not finding.node)
-    reasons = [f"as a whole ({', '.join(whole)})"] * bool(whole)
-    sentence = Outlook.REFUSED.value + (at if nodes else "") + (" and " if nodes and whole else " ") * bool(whole)
-    sentence += "".join(reasons)
+    places = [f"at {len(nodes)}{of} node{'' if len(nodes) == 1 and not of else 's'}"] * bool(nodes)
+    places += [f"as a whole ({', '.join(whole)})"] * bool(whole)
+    sentence = f"{Outlook.REFUSED.value} {' and '.join(places)}"
     fixed = sum(finding.fixable for finding in stops)
     unreported = set(nodes) - {finding.node for finding in stops}
-    if fixed == len(stops) and not unreported and stops:
-        return Outlook.MENDED, f"{sentence}; irkit optimize mends that"
-    mended = f"{fixed} of {plural(len(stops), 'error')}" if fixed else "none of that"
-    return Outlook.REFUSED, f"{sentence}; irkit optimize mends {mended}"
+    if fixed < len(stops) or unreported:
+        mended = f"{fixed} of {plural(len(stops), 'error')}" if fixed else "none of that"
+        return Outlook.REFUSED, f"{sentence}; irkit optimize mends {mended}"
+    if grounds is not None and grounds.partial + grounds.unknown:
+        return Outlook.REFUSED, f"{sentence}; irkit optimize mends that; the rest is {_not_known(grounds)}"
+    return Outlook.MENDED, f"{sentence}; irkit optimize mends that"
 
 
 def _not_known(grounds: Grounds | None) -> str:
@@ -99,6 +100,5 @@ def _rests_on(grounds: Grounds) -> str:
     total = sum(grounds.taken.values())
     shares = ", ".join(f"{count} {name}" for name, count in grounds.taken.items() if count)
     how = f" ({shares} confidence)" if shares else ""
-    return (
-        f"{total} of {plural(grounds.nodes, 'node')} have a form that version {grounds.compiler} is known to take{how}"
-    )
+    nodes = f"{plural(grounds.nodes, 'node')} {'has' if grounds.nodes == 1 else 'have'}"
+    return f"{total} of {nodes} a form that version {grounds.compiler} is known to take{how}"

@@ -134,6 +134,9 @@ def test_statistics_count_rules_the_most_frequent_first() -> None:
          "will be refused at 2 of 10 nodes; irkit optimize mends 1 of 3 errors"),
         ([finding(node="a", fixable=True)], {}, Outlook.MENDED,
          "will be refused at 1 of 10 nodes; irkit optimize mends that"),
+        ([finding(code="IRK001", rule="dynamic-shape", fixable=True)], {"unknown": 1}, Outlook.REFUSED,
+         "will be refused as a whole (dynamic-shape); irkit optimize mends that; the rest is not known: 1 of which "
+         "nothing is known, of 10 nodes"),
         ([finding(node="a"), finding(code="IRK001", rule="dynamic-shape")], {}, Outlook.REFUSED,
          "will be refused at 1 of 10 nodes and as a whole (dynamic-shape); irkit optimize mends none of that"),
         ([], {"refused": ("a",)}, Outlook.REFUSED,
@@ -156,6 +159,12 @@ def test_what_the_verdict_rests_on() -> None:
     assert (
         rests_on == "10 of 10 nodes have a form that version 3.33 is known to take (7 high, 2 medium, 1 low confidence)"
     )
+
+
+def test_one_node_is_spoken_of_as_one() -> None:
+    found = verdict_of(report(finding(node="a"), nodes=1, taken={"high": 1}))
+    assert found.sentence.startswith("will be refused at 1 of 1 nodes;")
+    assert found.rests_on == "1 of 1 node has a form that version 3.33 is known to take (1 high confidence)"
 
 
 def test_grounds_count_every_node_once() -> None:
