@@ -90,10 +90,11 @@ class HailoBackend:
         self._device = self._enter(hailo.VDevice())
         params = hailo.ConfigureParams.create_from_hef(hef=hef, interface=hailo.HailoStreamInterface.PCIe)
         network = self._device.configure(hef, params)[0]
-        kind = hailo.FormatType.UINT8 if raw else hailo.FormatType.FLOAT32
+        is_8_bit = raw and all(_is_whole(entry["device"].get("quantization")) for entry in self._io["inputs"])
+        kind = hailo.FormatType.UINT8 if is_8_bit else hailo.FormatType.FLOAT32
         inputs = hailo.InputVStreamParams.make(network, format_type=kind)
         outputs = hailo.OutputVStreamParams.make(network, format_type=hailo.FormatType.FLOAT32)
-        self._input_type = "uint8" if raw else "float32"
+        self._is_raw, self._input_type = raw, "uint8" if is_8_bit else "float32"
         self._pipeline = self._enter(hailo.InferVStreams(network, inputs, outputs))
 
     def _enter(self, manager: Any) -> Any:
@@ -127,7 +128,7 @@ class HailoBackend:
     def _to_device(self, array: Array, entry: Mapping[str, Any]) -> Array:
         import numpy as np
 
-        if entry["layout"] == "NCHW" and self._input_type != "uint8":
+        if entry["layout"] == "NCHW" and not self._is_raw:
             array = array.transpose(0, 2, 3, 1)
         return np.ascontiguousarray(array.reshape(len(array), *entry["device"]["shape"]), self._input_type)
 
@@ -143,6 +144,11 @@ class HailoBackend:
         """Let the device go."""
         while self._stack:
             self._stack.pop().__exit__(None, None, None)
+
+
+def _is_whole(grid: Mapping[str, float] | None) -> bool:
+    """Whether 8-bit data are on the input's grid as they are, so that HailoRT need not scale them."""
+    return grid is not None and grid["scale"] == 1 and grid["zero_point"] == 0
 
 
 def _hailo_platform() -> Any:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -187,6 +189,21 @@ def test_images_stay_raw_and_the_chip_normalizes(tmp_path: Path, image_model: Pa
             assert pipeline(inputs["image"])["y"] == pytest.approx(outputs["y"], abs=1e-4)
             with pytest.raises(irkit.InputError, match="uint8"):
                 pipeline(inputs["image"].astype(np.float32))
+    assert main(["compile", str(bundle)]) == 0
+    wanted = in_float(bundle / "model.onnx", ((raw - np.array([10, 20, 30])) / [50, 60, 70]).astype(np.float32))
+    with irkit.runtime.Pipeline(bundle) as pipeline:
+        assert pipeline.is_device
+        got = pipeline(raw)["y"]
+    assert 0 < np.abs(got - wanted).max() < 0.05 * np.abs(wanted).max()
+    assert main(["bench", str(bundle), "--frames", "5"]) == 0
+    for name in ("selftest.py", "io_map.json", "script.json", "model.onnx"):
+        shutil.copy(bundle / name, bundle / "compiled")
+    shutil.copytree(bundle / "golden", bundle / "compiled" / "golden")
+    done = subprocess.run(
+        [sys.executable, str(bundle / "compiled" / "selftest.py"), "--frames", "10"],
+        check=False, capture_output=True, text=True, cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 # --- bundles that are wrong ------------------------------------------------------------------------------------------

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from hailo_sdk_client import normalizations, normalized
+from hailo_sdk_client.network import channels_last_inputs
 
 __version__ = "4.23.0"
 
@@ -286,8 +288,11 @@ class _Numbers:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         self._session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
-        self._outputs = _values_by_node(model)
+        self._outputs, self._last = _read(model)
         self._hef = hef
+        script = Path(hef.path).parent / "resolved.alls"  # what the chip normalizes is in a real HEF
+        layers = [info.name for info in hef.get_input_vstream_infos()]
+        self._how = normalizations(script.read_text(), layers) if script.exists() else {}
         self._first: dict[str, Any] | None = None
 
     def stored(self, array: Any, stream: Any) -> Any:
@@ -300,8 +305,10 @@ class _Numbers:
 
     def run(self, feeds: list[Any]) -> dict[str, Any]:
         named = {}
-        for info, feed in zip(self._session.get_inputs(), feeds, strict=True):
-            first = feed.transpose(2, 0, 1) if len(info.shape) == 4 else feed
+        streams = [info.name for info in self._hef.get_input_vstream_infos()]
+        for info, feed, layer in zip(self._session.get_inputs(), feeds, streams, strict=True):
+            seen = normalized(feed, layer, self._how)
+            first = seen.transpose(2, 0, 1) if len(info.shape) == 4 and info.name not in self._last else seen
             named[info.name] = np.ascontiguousarray(first.reshape(info.shape), np.float32)
         names = [output.name for output in self._session.get_outputs()]
         values = dict(zip(names, self._session.run(names, named), strict=True))
@@ -330,8 +337,10 @@ class _Numbers:
         return ((stored - grid.zero_point) * grid.scale).astype(np.float32).reshape(info.shape)
 
 
-def _values_by_node(model: Path) -> dict[str, str]:
+def _read(model: Path) -> tuple[dict[str, str], set[str]]:
+    """Outputs by the nodes that make them, and the inputs that are laid out channels last."""
     import irkit
 
     with irkit.load(model) as opened:
-        return {value.producer.name: value.name for value in opened.graph.outputs if value.producer is not None}
+        outputs = {value.producer.name: value.name for value in opened.graph.outputs if value.producer is not None}
+        return outputs, channels_last_inputs(opened)

@@ -155,7 +155,7 @@ class ClientRunner:
         if wished > count:
             raise AccelerasValueError(f"calibset_size is {wished}, the calibration set has {count} samples")
         self.used_samples = wished
-        self._net.ranges = _ranges(self._net, {name: np.asarray(array[:_SEEN]) for name, array in data.items()})
+        self._net.ranges = _ranges(self._net, {name: np.asarray(data[name][:_SEEN]) for name in inputs}, self._script)
         if level > 0 and count < _ENOUGH:
             print(
                 "[warning] Reducing optimization level to 0 (the accuracy won't be optimized and compression won't be "
@@ -244,17 +244,40 @@ class ClientRunner:
             raise InvalidStateException(f"the runner is in state {self._state}; this needs {' or '.join(states)}")
 
 
-def _ranges(network: Network, data: dict[str, Any]) -> dict[str, list[float]]:
-    """Ranges of inputs and outputs over some of the calibration data, in the domain of the ONNX model."""
+def normalizations(script: str, inputs: list[str]) -> dict[str, tuple[Any, Any]]:
+    """Mean and deviation of each input layer that a script has a `normalization` for."""
+    from irkit.hailo.alls import parse
+
+    found = {}
+    for command in parse(script).of("normalization"):
+        mean, std = (np.asarray(values, np.float64) for values in command.args[:2])
+        named = [str(layer) for layer in command.args[2:]]
+        for name in inputs:
+            if not named or name.rpartition("/")[2] in (layer.rpartition("/")[2] for layer in named):
+                found[name] = (mean, std)
+    return found
+
+
+def normalized(array: Any, layer: str, how: dict[str, tuple[Any, Any]]) -> Any:
+    """What the network sees of (N, height, width, channels)."""
+    if layer not in how:
+        return np.asarray(array, np.float32)
+    mean, std = how[layer]
+    return ((np.asarray(array, np.float64) - mean) / std).astype(np.float32)
+
+
+def _ranges(network: Network, data: dict[str, Any], script: str) -> dict[str, list[float]]:
+    """Ranges of inputs, as they are given, and of outputs over some of the calibration data."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(network.path, providers=["CPUExecutionProvider"])
     ranges = {name: [float(array.min()), float(array.max())] for name, array in data.items()}
-    inputs = session.get_inputs()
+    how, last = normalizations(script, list(data)), network.channels_last
     feeds = {}
-    for info, array in zip(inputs, data.values(), strict=True):
-        first = array.transpose(0, 3, 1, 2) if len(info.shape) == 4 else array
-        feeds[info.name] = first.reshape(len(array), *info.shape[1:]).astype(np.float32)
+    for info, (layer, array) in zip(session.get_inputs(), data.items(), strict=True):
+        seen = normalized(array, layer, how)
+        first = seen.transpose(0, 3, 1, 2) if len(info.shape) == 4 and info.name not in last else seen
+        feeds[info.name] = np.ascontiguousarray(first.reshape(len(array), *info.shape[1:]))
     for index in range(len(next(iter(feeds.values())))):
         values = list(network.outputs.values())
         results = session.run(values, {name: array[index : index + 1] for name, array in feeds.items()})

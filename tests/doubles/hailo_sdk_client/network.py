@@ -25,6 +25,7 @@ _NAMES = {
 }  # fmt: skip
 _TAKEN_IN = {"Relu", "Sigmoid", "LeakyRelu", "Clip", "Tanh", "BatchNormalization", "HardSwish", "PRelu"}
 _TAKES_IN = {"Conv", "ConvTranspose", "Gemm", "MatMul", "Add", "BatchNormalization"}
+_TO_FIRST = (0, 3, 1, 2)
 _DROPPED = {"Identity", "Flatten", "Dropout", "Reshape", "Squeeze", "Unsqueeze", "Constant"}
 
 
@@ -40,6 +41,7 @@ class Network:
     hn: dict[str, Any]
     outputs: dict[str, str] = field(default_factory=dict)
     ranges: dict[str, list[float]] = field(default_factory=dict)
+    channels_last: list[str] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         return dict(vars(self))
@@ -86,6 +88,7 @@ class _Maker:
             if not value.is_initializer:
                 users = [user.name for user in value.users if user in wanted]
                 self._layer("input_layer", users[:1], value)
+        wanted = [node for node in wanted if not self._is_layout(node)]
         wrong = [node for node in wanted if node.op not in _NAMES and node.op not in _DROPPED]
         if wrong:
             self._refuse(wrong)
@@ -102,7 +105,13 @@ class _Maker:
             self._layers[f"{self._name}/output_layer{index}"] = {
                 "type": "output_layer", "input": [layer], "output_shapes": shape, "original_names": [],
             }  # fmt: skip
-        return Network(self._name, self._path, {"name": self._name, "layers": self._layers}, outputs)
+        return Network(
+            self._name,
+            self._path,
+            {"name": self._name, "layers": self._layers},
+            outputs,
+            channels_last=sorted(channels_last_inputs(self._model)),
+        )
 
     def _needed(self) -> list[irkit.Node]:
         pending, seen = list(self._ends), set()
@@ -121,6 +130,11 @@ class _Maker:
             "Parsing failed. The errors found in the graph are:\n" + "\n".join(lines)
             + f"\nPlease try to parse the model again, using these end node names: {', '.join(ends)}"
         )  # fmt: skip
+
+    def _is_layout(self, node: irkit.Node) -> bool:
+        """Whether the node only puts the channels of an input first, which the compiler takes as the input's layout."""
+        first = node.inputs[0] if node.inputs else None
+        return node.op == "Transpose" and first is not None and first.is_graph_input and _last(first)
 
     def _add(self, node: irkit.Node) -> None:
         source = next((value for value in node.inputs if value is not None and value.producer in self._of), None)
@@ -151,8 +165,22 @@ class _Maker:
 
     def _shape(self, value: irkit.Value) -> list[int]:
         sizes = [int(dim) for dim in value.shape or ()]  # type: ignore[arg-type]
+        if len(sizes) == 4 and value.is_graph_input and _last(value):
+            return [-1, *sizes[1:]]
         if len(sizes) == 4:
             return [-1, sizes[2], sizes[3], sizes[1]]
         if len(sizes) == 3:
             return [-1, 1, sizes[1], sizes[2]]
         return [-1, 1, 1, sizes[-1] if sizes else 1]
+
+
+def _last(value: irkit.Value) -> bool:
+    """Whether an input is laid out channels last."""
+    return bool(value.users) and all(
+        user.op == "Transpose" and tuple(user.attr("perm", ())) == _TO_FIRST for user in value.users
+    )
+
+
+def channels_last_inputs(model: irkit.Model) -> set[str]:
+    """Inputs that are laid out channels last."""
+    return {value.name for value in model.graph.inputs if _last(value)}
