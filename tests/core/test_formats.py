@@ -135,8 +135,8 @@ def test_statistics_count_rules_the_most_frequent_first() -> None:
         ([finding(node="a", fixable=True)], {}, Outlook.MENDED,
          "will be refused at 1 of 10 nodes; irkit optimize mends that"),
         ([finding(code="IRK001", rule="dynamic-shape", fixable=True)], {"unknown": 1}, Outlook.REFUSED,
-         "will be refused as a whole (dynamic-shape); irkit optimize mends that; the rest is not known: 1 of which "
-         "nothing is known, of 10 nodes"),
+         ("will be refused as a whole (dynamic-shape); irkit optimize mends that; the rest is not known: 1 of which "
+          "nothing is known, of 10 nodes")),
         ([finding(node="a"), finding(code="IRK001", rule="dynamic-shape")], {}, Outlook.REFUSED,
          "will be refused at 1 of 10 nodes and as a whole (dynamic-shape); irkit optimize mends none of that"),
         ([], {"refused": ("a",)}, Outlook.REFUSED,
