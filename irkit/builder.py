@@ -104,6 +104,8 @@ class Builder(TypedBuilder):
     def domain(self, domain: str) -> DomainBuilder: ...
     def domain(self, domain: str) -> Any:
         """Operators of another domain: `op.domain("com.microsoft").Gelu(x)`."""
+        if not isinstance(domain, str):
+            raise PassError(f"a domain is a text such as 'com.microsoft'; found {domain!r}")
         return DomainBuilder(self, domain)
 
     def node(self, op: str, *inputs: Operand, like: Node, **attrs: Any) -> Value:
@@ -129,6 +131,8 @@ class Builder(TypedBuilder):
     def _make(
         self, op: str, domain: str, inputs: Sequence[Operand], attrs: Mapping[str, Any], outputs: int, name: str
     ) -> Node:
+        if [type(name), type(outputs)] != [str, int]:
+            raise PassError(f"{op}: _name is a text and _outputs a number; found {name!r} and {outputs!r}")
         schema = self._schema(op, domain)
         given = {key: item for key, item in attrs.items() if item is not None}
         if schema is not None:
@@ -205,6 +209,9 @@ def _tensor(data: Any, dtype: DType | None) -> Tensor:
     import numpy as np
 
     array = np.asarray(data)
+    if array.dtype == object and not all(isinstance(item, (str, bytes)) for item in array.flat):
+        what = type(data[0] if isinstance(data, (list, tuple)) else data).__name__
+        raise PassError(f"no constant can be made of a {what}; values are given one by one, as in op.Concat(a, b)")
     if dtype == DType.BFLOAT16 and not isinstance(data, np.ndarray):
         bits = array.astype(np.float32).view(np.uint32)
         return Tensor.of(
@@ -216,7 +223,19 @@ def _tensor(data: Any, dtype: DType | None) -> Tensor:
         return Tensor.of(array, dtype)
     if dtype is None and array.dtype == np.float64 and not isinstance(data, np.ndarray):
         dtype = DType.FLOAT32  # Python floats are meant as ONNX's usual type
-    return Tensor.of(array if dtype is None else array.astype(dtype.numpy))
+    return Tensor.of(array if dtype is None or array.dtype == dtype.numpy else _cast(array, dtype))
+
+
+def _cast(array: Any, dtype: DType) -> Any:
+    """The array in another element type. Raises `PassError` for a number that this type cannot hold."""
+    import numpy as np
+
+    with np.errstate(all="ignore"):
+        made = array.astype(dtype.numpy)
+        lost = np.isfinite(array) & ~np.isfinite(made) if made.dtype.kind == "f" else made != array
+    if np.any(lost):
+        raise PassError(f"{array[lost].flat[0]} is no {dtype.label}, which this constant is to be")
+    return made
 
 
 def _check_counts(schema: OpSchema, inputs: int, outputs: int) -> None:

@@ -38,8 +38,16 @@ class Pattern:
 
     checks: tuple[ValueCheck, ...] = ()
 
+    def __bool__(self) -> bool:
+        """Raises `PassError`: `p and q`, or `if x`, in a pattern would quietly mean only one of them."""
+        raise PassError(
+            "a pattern is neither true nor false; alternatives are op.any_of(p, q), what may miss op.maybe(x)"
+        )
+
     def where(self, predicate: Callable[[Value], bool], reason: str) -> Pattern:
         """Match only values for which `predicate` holds; `reason` says what was wrong where it does not."""
+        if not callable(predicate):
+            raise PassError(f"where takes a function of the value and a reason; found {predicate!r}")
         stricter = copy.copy(self)
         stricter.checks = (*self.checks, (predicate, reason))
         return stricter
@@ -50,10 +58,12 @@ class Pattern:
 
     def dtype(self, *dtypes: DType) -> Pattern:
         """Match only tensors of one of these element types."""
+        _require(dtypes, DType, "dtype takes element types such as irkit.DType.FLOAT32")
         return self.where(lambda value: value.dtype in dtypes, f"is not {' or '.join(item.label for item in dtypes)}")
 
     def rank(self, *ranks: int) -> Pattern:
         """Match only tensors whose rank is known to be one of these."""
+        _require(ranks, int, "rank takes numbers")
         return self.where(
             lambda value: value.shape is not None and len(value.shape) in ranks,
             f"is not of rank {' or '.join(map(str, ranks))}",
@@ -61,7 +71,15 @@ class Pattern:
 
     def shape(self, *dims: Dim) -> Pattern:
         """Match only tensors of this shape; None stands for any size."""
+        _require(dims, (int, str, type(None)), "shape takes sizes, names and None, one by one")
         return self.where(lambda value: _has_shape(value, dims), f"is not of shape {format_shape(dims)}")
+
+
+def _require(items: Sequence[object], kinds: type | tuple[type, ...], what: str) -> None:
+    """Raise `PassError` for an item of another kind: it would quietly match nothing."""
+    for item in items:
+        if not isinstance(item, kinds):
+            raise PassError(f"{what}; found {item!r}")
 
 
 def _is_constant(value: Value) -> bool:
@@ -195,6 +213,8 @@ class OpPattern(Pattern):
 
     def such_that(self, predicate: Callable[[Node], bool], reason: str) -> OpPattern:
         """Match only nodes for which `predicate` holds; `reason` says what was wrong where it does not."""
+        if not callable(predicate):
+            raise PassError(f"such_that takes a function of the node and a reason; found {predicate!r}")
         self.node.checks = (*self.node.checks, (predicate, reason))
         return self
 
@@ -258,6 +278,8 @@ class PatternOps(TypedPattern):
     def domain(self, domain: str) -> DomainOps: ...
     def domain(self, domain: str) -> Any:
         """Operators of another domain: `op.domain("com.microsoft").Gelu(x)`."""
+        if not isinstance(domain, str):
+            raise PassError(f"a domain is a text such as 'com.microsoft'; found {domain!r}")
         return DomainOps(domain)
 
     def any_op(self, *names: str) -> OpCall:
@@ -287,7 +309,7 @@ class PatternOps(TypedPattern):
             raise PassError(f"op.rest takes a parameter of the pattern, not {capture!r}")
         pattern = as_pattern(each)
         if capture is not None and capture.checks:
-            pattern = copy.copy(pattern or Pattern())
+            pattern = copy.copy(pattern) if pattern is not None else Pattern()
             pattern.checks += capture.checks
         return Rest(capture.name if capture is not None else "", pattern)
 

@@ -87,6 +87,12 @@ REPLACED = (
     Mistake("returning two values", rule(built("(op.Relu(x), x)")), "returned 2 values for 1 outputs", "act"),
     Mistake("a value of another model", rule(built("""irkit.parse_model("graph(%a: float32[1,4]) -> (%b) \
 { %b = Relu(%a) }").graph.values["a"]""")), "belongs to another model", "act"),
+    Mistake("a number that is too large", rule(built("op.Add(op.Cast(x, to=3), 300)")), "300 is no int8", "act"),
+    Mistake("a fraction for an integer", rule(built("op.Add(op.Cast(x, to=7), 0.5)")), "0.5 is no int64", "act"),
+    Mistake("a list of values", rule(built("op.Concat([x, x], axis=0)")), "no constant can be made of a Value", "act"),
+    Mistake("a node for a value", rule(built("op.Identity(x.users[0])")), "no constant can be made of a Node", "act"),
+    Mistake("a name that is no text", rule(built("op.Relu(x, _name=3)")), "_name is a text", "act"),
+    Mistake("a domain that is no text", rule(built("op.domain(3).Gelu(x)")), "a domain is a text", "act"),
     Mistake("an exception", rule(built("{}['oops']")), "KeyError: 'oops'", "act"),
     Mistake("sys.exit", rule(built("sys.exit(0)")), "it calls sys.exit(0)", "act"),
     Mistake("endless recursion", rule(built("self.replace(op, x)")), "RecursionError", "act"),
@@ -113,6 +119,13 @@ DESCRIBED = (
         "op, x):", "op, x):  # here", 1).replace("'x')  # here", "'x')"), "'x' captures a node and a value"),
     Mistake("two nodes of one name", described("op.Add(op.Relu(x).named('n'), op.Neg(x).named('n'))").replace(
         "op, x):", "op, x):  # here", 1).replace("'n'))  # here", "'n'))"), "two nodes of the pattern are named 'n'"),
+    Mistake("and in a pattern", described("op.HardSwish(x) and op.Relu(x)"), "neither true nor false; alternatives"),
+    Mistake("a rank that is no number", described("op.HardSwish(x.rank('2'))"), "rank takes numbers; found '2'"),
+    Mistake("a type by its name", described("op.HardSwish(x.dtype('float32'))"), "such as irkit.DType.FLOAT32"),
+    Mistake("a shape as a list", described("op.HardSwish(x.shape([1, 4]))"), "one by one; found [1, 4]"),
+    Mistake("a predicate that is none", described("op.HardSwish(x.where('yes', 'no'))"), "where takes a function"),
+    Mistake("a node's predicate that is none", described("op.HardSwish(x).such_that(True, 'no')"), "such_that takes a"),
+    Mistake("a pattern of a domain that is no text", described("op.domain(3).Gelu(x)"), "a domain is a text"),
     Mistake("a predicate that fails", rule(
         "def replace(self, x):\n    return x",
         "op.HardSwish(x.where(lambda value: value.shape[7] == 1, 'is wrong'))  # here"), "IndexError", "act"),
