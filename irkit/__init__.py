@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from irkit.channels.cost import Cost as Cost, layer_costs as layer_costs, total_cost as total_cost
     from irkit.channels.plan import Plan as Plan, plan_channels as plan_channels
     from irkit.compiler import OptimizeResult as OptimizeResult, optimize as optimize
+    from irkit.config import Settings as Settings, Suppression as Suppression, find_settings as find_settings
     from irkit.diagnostics import Finding as Finding, Location as Location, Report as Report, Severity as Severity
     from irkit.diffing import Change as Change, GraphDiff as GraphDiff, diff as diff
     from irkit.editing import (
@@ -174,6 +175,7 @@ _MODULES = {
     "channels.cost": ["Cost", "layer_costs", "total_cost"],
     "channels.plan": ["Plan", "plan_channels"],
     "compiler": ["OptimizeResult", "optimize"],
+    "config": ["Settings", "Suppression", "find_settings"],
     "diagnostics": ["Finding", "Location", "Report", "Severity"],
     "diffing": ["Change", "GraphDiff", "diff"],
     "editing": ["insert_after", "insert_before", "remove_node", "replace_node", "replace_subgraph"],

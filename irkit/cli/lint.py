@@ -86,6 +86,8 @@ def _settings(options: argparse.Namespace) -> Settings:
     """The project's settings, under the flags. Where flags select rules, the settings' `ignore` is not asked."""
     settings = arguments.project_settings()
     select, ignore = arguments.names_of(options.select), arguments.names_of(options.ignore)
+    if len(select) < bool(options.select) or len(ignore) < bool(options.ignore):
+        raise OptionError("--select and --ignore name rules; `irkit rules` lists them")
     if select:
         settings = settings.changed(ignore=())
     return settings.under(select=tuple(select), ignore=tuple(ignore), baseline=options.baseline)

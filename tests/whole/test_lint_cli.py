@@ -118,6 +118,7 @@ def test_flags_choose_rules(capsys: pytest.CaptureFixture[str], here: Path) -> N
     assert codes(capsys, "--ignore", "HAI1", "--ignore", "IRK") == {
         code for code in every if code[:4] not in ("HAI1",)
     } - {code for code in every if code.startswith("IRK")}
+    assert run(capsys, "lint", "m.onnx", "--select", ",")[0] == run(capsys, "lint", "m.onnx", "--ignore", "")[0] == 2
     code, out, err = run(capsys, "lint", "m.onnx", "--select", "HAI999")
     assert (code, out) == (2, "")
     assert "there is no lint rule `HAI999`" in err
