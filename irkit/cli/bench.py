@@ -1,4 +1,4 @@
-"""Time single frames of a bundle or an ONNX file: P50, P95, P99, frames a second, memory.
+"""Time single frames of a bundle, an ONNX file or a HEF: P50, P95, P99, frames a second, memory.
 
 Runs on the Hailo device where there is one, and in ONNX Runtime on this CPU as the baseline. Where hailortcli is
 installed, its own measurement of the chip is told too.
@@ -14,12 +14,14 @@ from irkit.cli import arguments, console
 from irkit.errors import OptionError
 
 if TYPE_CHECKING:
-    from irkit.runtime.timing import DeviceTimes, Latency
+    from irkit.runtime.hailortcli import DeviceTimes
+    from irkit.runtime.timing import Latency
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of this subcommand."""
-    parser.add_argument("model", metavar="BUNDLE|MODEL", type=Path, help="a folder of irkit optimize, or an ONNX file")
+    what = "a folder of irkit optimize, an ONNX file, or a HEF"
+    parser.add_argument("model", metavar="BUNDLE|MODEL|HEF", type=Path, help=what)
     parser.add_argument("--frames", type=int, default=1000, metavar="N", help="frames to time (default: 1000)")
     parser.add_argument(
         "--input", type=Path, metavar="FILE", help="a .npy or .npz to take frames from (default: drawn)"

@@ -1,7 +1,8 @@
-"""Run a bundle or an ONNX file on data: on the Hailo device where there is one, in ONNX Runtime otherwise.
+"""Run a bundle, an ONNX file or a HEF on data: on the Hailo device where there is one, in ONNX Runtime otherwise.
 
 The input is a .npy, or an .npz keyed by input names: frames along the first axis, or one frame. A bundle whose chip
-normalizes takes raw 8-bit images (N, H, W, C); everything else takes what the ONNX model takes.
+normalizes takes raw 8-bit images (N, H, W, C); everything else takes what the ONNX model takes. A HEF by itself takes
+(N, H, W, C) by the names in it, and runs on a device only.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of this subcommand."""
-    parser.add_argument("model", metavar="BUNDLE|MODEL", type=Path, help="a folder of irkit optimize, or an ONNX file")
+    what = "a folder of irkit optimize, an ONNX file, or a HEF"
+    parser.add_argument("model", metavar="BUNDLE|MODEL|HEF", type=Path, help=what)
     parser.add_argument("--input", type=Path, required=True, metavar="FILE", help="a .npy or .npz")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE.npz", help="write the outputs")
     arguments.add_device(parser)

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from irkit.errors import ExecutionError, InputError
+from irkit.errors import ExecutionError
 from irkit.executor import require_runtime
+from irkit.runtime.device import DeviceError, HailoDevice, hailo_platform
 from irkit.runtime.folder import MODEL, BundleFolder
 
 if TYPE_CHECKING:
@@ -16,10 +17,6 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, np.dtype[Any]]
 
 DEVICES = ("auto", "hailo", "cpu")
-
-
-class DeviceError(InputError):
-    """No Hailo device can run this here."""
 
 
 class Backend(Protocol):
@@ -66,56 +63,26 @@ class OnnxBackend:
 
 
 class HailoBackend:
-    """A Hailo device through HailoRT's Python package. Raises `DeviceError` where there is none that takes the HEF."""
+    """The device part of a bundle on a Hailo device. Raises `DeviceError` where there is none that takes the HEF."""
 
     is_device = True
 
     def __init__(self, bundle: BundleFolder) -> None:
-        hailo = _hailo_platform()
+        hailo_platform()
         if bundle.hef is None:
             raise DeviceError(f"{bundle.path} has no compiled/model.hef: irkit compile {bundle.path}")
         if bundle.io_map["state"] != "bound":
             raise DeviceError(f"{bundle.path}/io_map.json is not bound: irkit hef {bundle.hef} --bind {bundle.path}")
         self._io = bundle.io_map
-        self._stack: list[Any] = []
-        try:
-            self._open(hailo, str(bundle.hef), raw=bundle.preprocess["domain"]["hef"] == "raw")
-        except Exception as error:
-            self.close()
-            raise DeviceError(f"no Hailo device runs {bundle.hef}: {error}; see irkit doctor") from error
-        self.name = f"{self._architecture()} through HailoRT {getattr(hailo, '__version__', '')}".rstrip()
-
-    def _open(self, hailo: Any, hef_path: str, *, raw: bool) -> None:
-        hef = hailo.HEF(hef_path)
-        self._device = self._enter(hailo.VDevice())
-        params = hailo.ConfigureParams.create_from_hef(hef=hef, interface=hailo.HailoStreamInterface.PCIe)
-        network = self._device.configure(hef, params)[0]
-        is_8_bit = raw and all(_is_whole(entry["device"].get("quantization")) for entry in self._io["inputs"])
-        kind = hailo.FormatType.UINT8 if is_8_bit else hailo.FormatType.FLOAT32
-        inputs = hailo.InputVStreamParams.make(network, format_type=kind)
-        outputs = hailo.OutputVStreamParams.make(network, format_type=hailo.FormatType.FLOAT32)
-        self._is_raw, self._input_type = raw, "uint8" if is_8_bit else "float32"
-        self._pipeline = self._enter(hailo.InferVStreams(network, inputs, outputs))
-
-    def _enter(self, manager: Any) -> Any:
-        entered = manager.__enter__()
-        self._stack.append(manager)
-        return entered
-
-    def _architecture(self) -> str:
-        try:
-            board = self._device.get_physical_devices()[0].control.identify()
-            return str(board.device_architecture).rpartition(".")[2]
-        except Exception:  # noqa: BLE001  (names differ between versions of HailoRT)
-            return "a Hailo device"
+        self._is_raw = bundle.preprocess["domain"]["hef"] == "raw"
+        on_grid = all(_is_whole(entry["device"].get("quantization")) for entry in self._io["inputs"])
+        self._device = HailoDevice(bundle.hef, is_8_bit=self._is_raw and on_grid)
+        self.name = self._device.name
 
     def run(self, feed: Mapping[str, Array]) -> dict[str, Array]:
         """One frame."""
         sent = {entry["device"]["name"]: self._to_device(feed[entry["name"]], entry) for entry in self._io["inputs"]}
-        try:
-            results = self._pipeline.infer(sent)
-        except Exception as error:  # HailoRT's errors have no base that is there in every version
-            raise ExecutionError(f"the Hailo device failed: {error}") from error
+        results = self._device.infer(sent)
         found = {}
         for entry in self._io["outputs"]:
             name = entry["device"]["name"]
@@ -126,11 +93,9 @@ class HailoBackend:
         return found
 
     def _to_device(self, array: Array, entry: Mapping[str, Any]) -> Array:
-        import numpy as np
-
         if entry["layout"] == "NCHW" and not self._is_raw:
             array = array.transpose(0, 2, 3, 1)
-        return np.ascontiguousarray(array.reshape(len(array), *entry["device"]["shape"]), self._input_type)
+        return array.reshape(len(array), *entry["device"]["shape"])
 
     def _from_device(self, array: Array, entry: Mapping[str, Any]) -> Array:
         import numpy as np
@@ -142,21 +107,12 @@ class HailoBackend:
 
     def close(self) -> None:
         """Let the device go."""
-        while self._stack:
-            self._stack.pop().__exit__(None, None, None)
+        self._device.close()
 
 
 def _is_whole(grid: Mapping[str, float] | None) -> bool:
     """Whether 8-bit data are on the input's grid as they are, so that HailoRT need not scale them."""
     return grid is not None and grid["scale"] == 1 and grid["zero_point"] == 0
-
-
-def _hailo_platform() -> Any:
-    try:
-        import hailo_platform
-    except Exception as error:  # a missing library of HailoRT is no ImportError
-        raise DeviceError(f"HailoRT's Python package cannot be imported: {error}; see irkit doctor") from error
-    return hailo_platform
 
 
 def open_backend(bundle: BundleFolder, device: str = "auto") -> tuple[Backend, str]:

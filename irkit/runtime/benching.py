@@ -1,4 +1,4 @@
-"""Timing what people have: the device and the CPU of a bundle, or an ONNX file."""
+"""Timing what people have: the device and the CPU of a bundle, an ONNX file, a HEF."""
 
 from __future__ import annotations
 
@@ -11,17 +11,19 @@ from irkit.errors import ExecutionError, OptionError
 from irkit.hailo.ports import Port
 from irkit.onnx.reader import load
 from irkit.runtime.folder import HOST, MODEL, PRE, BundleFolder, open_bundle
+from irkit.runtime.hailortcli import DeviceTimes, hailortcli_times
+from irkit.runtime.hef_runner import HefRunner
 from irkit.runtime.pipeline import Pipeline
 from irkit.runtime.runner import Runner, open_runner, read_arrays
 from irkit.runtime.samples import drawn
-from irkit.runtime.timing import DeviceTimes, Latency, hailortcli_times, measure_latency
+from irkit.runtime.timing import Latency, measure_latency
 
 if TYPE_CHECKING:
     import numpy as np
 
     Array = np.ndarray[Any, np.dtype[Any]]
 
-_DRAWN = 8
+_DRAWN, _MOST = 8, 256
 _SEED = 0
 
 
@@ -46,7 +48,7 @@ def bench(
     device: str = "auto",
     progress: Callable[[str, int, int], None] | None = None,
 ) -> BenchResult:
-    """Time single frames of a bundle or an ONNX file.
+    """Time single frames of a bundle, an ONNX file or a HEF.
 
     Args:
         path: the folder or file.
@@ -57,6 +59,8 @@ def bench(
 
     Raises a subclass of `InputError` where something cannot be read, `ExecutionError` where nothing can run it.
     """
+    if path.suffix == ".hef":
+        return _bench_hef(path, frames, data, device, progress)
     feeds = _given_feeds(path, data) if data is not None else drawn_feeds(path)
     result = BenchResult()
     with open_runner(path, device) as runner:
@@ -68,11 +72,34 @@ def bench(
             result.latencies.append(_timed(runner, feeds, frames, progress))
     hef = open_bundle(path).hef if path.is_dir() else None
     if hef is not None and device != "cpu":
-        try:
-            result.chip = hailortcli_times(hef)
-        except ExecutionError as error:
-            result.chip_error = str(error)
+        _add_chip(result, hef)
     return result
+
+
+def _bench_hef(
+    path: Path,
+    frames: int,
+    data: Path | None,
+    device: str,
+    progress: Callable[[str, int, int], None] | None,
+) -> BenchResult:
+    """Time a HEF by itself; frames are drawn over the ranges of its inputs."""
+    result = BenchResult()
+    with HefRunner(path, device) as runner:
+        arrays = runner.named(read_arrays(data)) if data is not None else runner.drawn(_DRAWN)
+        count = min(len(array) for array in arrays.values())
+        feeds = [{name: array[i : i + 1] for name, array in arrays.items()} for i in range(min(count, _MOST))]
+        result.latencies.append(_timed(runner, feeds, frames, progress))
+    _add_chip(result, path)
+    return result
+
+
+def _add_chip(result: BenchResult, hef: Path) -> None:
+    """What hailortcli measures, or why it does not."""
+    try:
+        result.chip = hailortcli_times(hef)
+    except ExecutionError as error:
+        result.chip_error = str(error)
 
 
 def _timed(
@@ -91,7 +118,7 @@ def _given_feeds(path: Path, data: Path) -> list[dict[str, Array]]:
         if set(given) != set(runner.inputs):
             raise OptionError(f"the inputs are {', '.join(runner.inputs)}; found {', '.join(given) or 'none'}")
         count = min(len(array) for array in given.values())
-        feeds = [{name: array[i : i + 1] for name, array in given.items()} for i in range(min(count, 256))]
+        feeds = [{name: array[i : i + 1] for name, array in given.items()} for i in range(min(count, _MOST))]
         runner(feeds[0])
     return feeds
 

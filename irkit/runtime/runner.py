@@ -1,4 +1,4 @@
-"""One way to run what people have: a bundle, or an ONNX file."""
+"""One way to run what people have: a bundle, an ONNX file, or a HEF."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from irkit.errors import OptionError
-from irkit.runtime.backends import DeviceError, OnnxBackend
+from irkit.runtime.backends import OnnxBackend
+from irkit.runtime.device import DeviceError
+from irkit.runtime.hef_runner import HefRunner
 from irkit.runtime.pipeline import Pipeline
 
 if TYPE_CHECKING:
@@ -70,7 +72,7 @@ class ModelRunner:
 
 
 def open_runner(path: Path, device: str = "auto") -> Runner:
-    """A bundle or an ONNX file, ready to run.
+    """A bundle, an ONNX file or a HEF, ready to run.
 
     Raises a subclass of `InputError` where it cannot be read or the device is not there, `ExecutionError` where nothing
     can run it.
@@ -78,9 +80,7 @@ def open_runner(path: Path, device: str = "auto") -> Runner:
     if path.is_dir():
         return Pipeline(path, device)
     if path.suffix == ".hef":
-        raise DeviceError(
-            f"{path}: a HEF by itself does not tell which output is which; run its bundle: irkit run BUNDLE"
-        )
+        return HefRunner(path, device)
     if device == "hailo":
         raise DeviceError(
             f"{path} is an ONNX file, which a Hailo device does not run: irkit optimize, then irkit compile"

@@ -2,18 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-import re
-import shutil
-import subprocess
-import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from irkit.errors import ExecutionError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,8 +13,6 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, np.dtype[Any]]
 
 WARM_UP = 20
-_SECONDS_OF_CLI = 5
-_ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
 @dataclass(frozen=True)
@@ -100,67 +90,3 @@ def _peak_memory() -> float | None:
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (1 << 20 if sys.platform == "darwin" else 1 << 10)
-
-
-@dataclass(frozen=True)
-class DeviceTimes:
-    """What `hailortcli` measures: frames a second, milliseconds of one frame within the chip and in all, watts."""
-
-    fps: float | None
-    hw_latency: float | None
-    overall_latency: float | None
-    average_power: float | None = None
-
-
-def hailortcli_times(hef: Path, seconds: int = _SECONDS_OF_CLI) -> DeviceTimes | None:
-    """Time a HEF with `hailortcli run`, by its CSV; None where it is not installed.
-
-    The chip runs frames one at a time to measure latency, so that frames a second take a run of their own.
-
-    Raises `ExecutionError` where it fails.
-    """
-    if shutil.which("hailortcli") is None:
-        return None
-    fast = _run_cli(hef, seconds, [])
-    slow = _run_cli(hef, seconds, ["--measure-latency", "--measure-overall-latency"])
-    return DeviceTimes(
-        fps=_number(fast, "fps"),
-        hw_latency=_number(slow, "hw_latency"),
-        overall_latency=_number(slow, "overall_latency"),
-        average_power=_number(fast, "average_power"),
-    )
-
-
-def _run_cli(hef: Path, seconds: int, flags: Sequence[str]) -> dict[str, str]:
-    with tempfile.TemporaryDirectory(prefix="irkit-") as folder:
-        table = Path(folder) / "times.csv"
-        command = [
-            "hailortcli",
-            "run",
-            str(hef),
-            "-t",
-            str(seconds),
-            "--csv",
-            str(table),
-            "--dont-show-progress",
-            *flags,
-        ]
-        try:
-            done = subprocess.run(
-                command, check=False, capture_output=True, text=True, errors="replace", timeout=60 + 2 * seconds
-            )
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise ExecutionError(f"hailortcli run: {error}") from error
-        if done.returncode or not table.exists():
-            told = [line for line in _ANSI.sub("", done.stderr).splitlines() if "error" in line.lower()]
-            raise ExecutionError(f"hailortcli run ended with {done.returncode}: {(told or ['no message'])[-1].strip()}")
-        with open(table, newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-    return {key: value for key, value in (rows[0] if rows else {}).items() if key and value}
-
-
-def _number(row: dict[str, str], key: str) -> float | None:
-    try:
-        return float(row[key])
-    except (KeyError, ValueError):
-        return None

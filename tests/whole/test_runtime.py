@@ -15,6 +15,8 @@ import pytest
 import irkit
 import irkit.runtime
 from irkit.cli import main
+from irkit.errors import ExecutionError
+from irkit.hailo.equipment import write_npz
 from tests.whole.bundles import DOUBLES, IMU, channels_first, in_float, optimize, read_json, samples
 
 pytest.importorskip("onnxruntime", reason="models are run in ONNX Runtime")
@@ -127,6 +129,84 @@ def test_doctor_and_bench_with_a_device(
         1.5,
         2.79,
     )
+
+
+@pytest.mark.usefixtures("doubles")
+@pytest.mark.parametrize("version", ["4.23.0", "5.2.0"])
+def test_a_hef_by_itself(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, version: str
+) -> None:
+    monkeypatch.setenv("PATH", os.pathsep.join([str(DOUBLES / "bin"), os.environ["PATH"]]))
+    monkeypatch.setenv("IRKIT_DOUBLE_CLI", version)
+    bundle = optimize(tmp_path)
+    assert main(["compile", str(bundle)]) == 0
+    hef = str(bundle / "compiled" / "model.hef")
+    np.save(tmp_path / "x.npy", samples(5))
+    write_npz(tmp_path / "x.npz", {"imu_classifier_bn/input_layer1": samples(5)})
+    np.savez(tmp_path / "short.npz", input_layer1=samples(5))
+    wanted = in_float(IMU, samples(5))
+    for name in ("x.npy", "x.npz", "short.npz"):
+        assert main(["run", hef, "--input", str(tmp_path / name), "-o", str(tmp_path / "y.npz")]) == 0
+        with np.load(tmp_path / "y.npz") as written:
+            got = written["imu_classifier_bn/fc3"].reshape(5, 10)
+        assert np.abs(got - wanted).max() < 0.1 * np.abs(wanted).max()
+    capsys.readouterr()
+    assert main(["bench", hef, "--frames", "10", "--format", "json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["runs"][0]["device"].startswith("HAILO8")
+    assert found["hailortcli"] == {"fps": 1329.5, "hw_latency": 0.75, "overall_latency": 1.5, "average_power": 2.79}
+    np.save(tmp_path / "x.npy", channels_first(samples(5)))
+    assert main(["run", hef, "--input", str(tmp_path / "x.npy")]) == 2
+    assert "height, width, channels" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("doubles")
+@pytest.mark.parametrize(
+    ("environment", "told"),
+    [
+        ({"IRKIT_DOUBLE_DEVICE": "none"}, "OUT_OF_PHYSICAL_DEVICES"),
+        ({"IRKIT_DOUBLE_DEVICE": "HAILO8L"}, "NOT_COMPATIBLE"),
+        ({"IRKIT_DOUBLE_FAULT": "driver"}, "INVALID_DRIVER_VERSION"),
+    ],
+)
+def test_a_device_that_does_not_take_it(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    environment: dict[str, str],
+    told: str,
+) -> None:
+    bundle = optimize(tmp_path)
+    assert main(["compile", str(bundle)]) == 0
+    np.save(tmp_path / "x.npy", channels_first(samples(2)))
+    np.save(tmp_path / "frames.npy", samples(2))
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    capsys.readouterr()
+    for model, data, flags in (
+        (bundle, "x.npy", ["--device", "hailo"]),
+        (bundle / "compiled" / "model.hef", "frames.npy", []),
+    ):
+        assert main(["run", str(model), "--input", str(tmp_path / data), *flags]) == 2
+        err = capsys.readouterr().err
+        assert told in err
+        assert "irkit doctor" in err
+    assert main(["run", str(bundle), "--input", str(tmp_path / "x.npy")]) == 0, "the CPU runs it"
+    assert told in capsys.readouterr().err
+
+
+def test_what_hailortcli_says_of_an_error_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from irkit.runtime.hailortcli import hailortcli_times
+
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert hailortcli_times(tmp_path / "x.hef") is None
+    monkeypatch.setenv("PATH", os.pathsep.join([str(DOUBLES / "bin"), os.environ["PATH"], "/usr/bin", "/bin"]))
+    monkeypatch.setenv("IRKIT_DOUBLE_CLI_FAULT", "status")
+    with pytest.raises(ExecutionError, match="HAILO_STREAM_ABORTED"):
+        hailortcli_times(tmp_path / "x.hef")
+    monkeypatch.setenv("IRKIT_DOUBLE_DEVICE", "none")
+    with pytest.raises(ExecutionError, match=r"ended with 74: .*OUT_OF_PHYSICAL_DEVICES"):
+        hailortcli_times(tmp_path / "x.hef")
 
 
 def test_versions_that_do_not_fit_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
