@@ -23,9 +23,10 @@ from irkit.onnx.reader import load
 from irkit.runtime.backends import Backend
 from irkit.runtime.emulating import EmulatedBackend
 from irkit.runtime.folder import BundleFolder
+from irkit.runtime.hailortcli import hailortcli_times
 from irkit.runtime.pipeline import Pipeline
 from irkit.runtime.runner import read_arrays
-from irkit.runtime.timing import Latency, hailortcli_times, measure_latency
+from irkit.runtime.timing import Latency, measure_latency
 from irkit.verifier import verify
 
 if TYPE_CHECKING:
