@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from irkit.diagnostics import Finding, Severity
 from irkit.formats.text import counts, findings_text, first_few, grouped
-from irkit.style import PLAIN, Style, plural, share
+from irkit.style import PLAIN, Style, markdown_table, plural, share
 from irkit.version import __version__
 
 if TYPE_CHECKING:  # a lint shows none of these
@@ -286,7 +286,7 @@ def report_markdown(result: OptimizeResult, target: str) -> str:
     ends = [("input", value) for value in result.model.graph.inputs if not value.is_initializer]
     ends += [("output", value) for value in result.model.graph.outputs]
     rows_of_ends = [(kind, f"`{value.name}`", f"`{value.type}`") for kind, value in ends]
-    parts.append("## Inputs and outputs\n\n" + _table(("", "name", "type"), rows_of_ends))
+    parts.append("## Inputs and outputs\n\n" + markdown_table(("", "name", "type"), rows_of_ends))
     return "\n\n".join(parts) + "\n"
 
 
@@ -303,7 +303,7 @@ def _passes_markdown(passes: Sequence[PassRun]) -> str:
             lines = "\n".join(f"- {note}" for note in run.notes)
             title = f"{plural(len(run.notes), 'note')} of {run.name}"
             notes.append(f"<details><summary>{title}</summary>\n\n{lines}\n\n</details>")
-    return "\n\n".join([_table(("pass", "effect", "nodes", "what"), rows), *notes])
+    return "\n\n".join([markdown_table(("pass", "effect", "nodes", "what"), rows), *notes])
 
 
 def _findings_markdown(findings: Iterable[Finding]) -> str:
@@ -313,10 +313,4 @@ def _findings_markdown(findings: Iterable[Finding]) -> str:
             where = first_few([f"`{finding.node}`" for finding in group if finding.node])
             message = group[0].message + (f" ({group[0].advice})" if group[0].advice else "")
             rows.append((severity.label, f"{group[0].code} {group[0].rule}", where, message))
-    return _table(("", "rule", "where", "what"), rows) if rows else ""
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    cells = [[cell.replace("|", "\\|").replace("\n", " ") for cell in line] for line in lines]
-    return "\n".join(f"| {' | '.join(line)} |" for line in cells)
+    return markdown_table(("", "rule", "where", "what"), rows) if rows else ""

@@ -27,6 +27,7 @@ from irkit.linter import Rule  # noqa: E402
 from irkit.linting import all_docs  # noqa: E402
 from irkit.notices import found_by  # noqa: E402
 from irkit.ruledoc import RuleDoc  # noqa: E402
+from irkit.style import markdown_table  # noqa: E402
 from irkit.table import Evidence, Fact, Operator, Pattern, Status  # noqa: E402
 from irkit.target import Target, load_target, target_names  # noqa: E402
 
@@ -86,7 +87,7 @@ def _contents(docs: Sequence[RuleDoc]) -> str:
     rows = [
         (f"[{doc.code}](#{doc.code.lower()}-{doc.name})", doc.name, _kind(doc), summary(doc)) for doc in docs
     ]  # fmt: skip
-    return table(("code", "name", "severity", "what"), rows)
+    return markdown_table(("code", "name", "severity", "what"), rows)
 
 
 def _kind(doc: RuleDoc) -> str:
@@ -143,7 +144,7 @@ def target_page(target: Target, parent: Target | None) -> str:
     sources = {key: source for key, source in target.sources.items() if parent is None or key not in parent.sources}
     if sources:
         rows = [(key, source.kind.value, source.dfc, source.where) for key, source in sorted(sources.items())]
-        parts.append("## Sources\n\n" + table(("key", "kind", "compiler", "what and where"), rows))
+        parts.append("## Sources\n\n" + markdown_table(("key", "kind", "compiler", "what and where"), rows))
     return "\n\n".join(parts) + "\n"
 
 
@@ -169,7 +170,7 @@ def _operators_table(operators: dict[str, Operator]) -> str:
         (_code(op), status_text(entry.status, entry.silent), entry.confidence.value, str(len(entry.forms) or ""))
         for op, entry in sorted(operators.items(), key=lambda item: (_ORDER.index(item[1].status), item[0]))
     ]
-    return table(("operator", "status", "confidence", "forms"), rows)
+    return markdown_table(("operator", "status", "confidence", "forms"), rows)
 
 
 def _operator_section(op: str, entry: Operator) -> str:
@@ -210,13 +211,6 @@ def _said(item: Evidence) -> str:
 
 def _code(subject: str) -> str:
     return f"`{subject}`"
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table."""
-    lines = [head, ["---"] * len(head), *rows]
-    cells = [[cell.replace("|", "\\|").replace("\n", " ") for cell in line] for line in lines]
-    return "\n".join(f"| {' | '.join(line)} |" for line in cells)
 
 
 def main(arguments: Sequence[str]) -> int:
