@@ -254,6 +254,10 @@ class Inference:
         schema = ops.schema(node.op, node.domain, self._version(node))
         if schema is None:
             return [(None, None)] * len(node.outputs)
+        wrong = _wrong_attribute(node, schema)
+        if wrong:
+            self._problems.setdefault(node, []).append(Problem(node, "", wrong))
+            return [(None, None)] * len(node.outputs)
         types = [self.type_of(value) if value is not None else None for value in node.inputs]
         facts = [self._fact(value) if value is not None else None for value in node.inputs]
         site = Site(node, types, facts, schema.since_version, schema.attributes)
@@ -399,6 +403,15 @@ def _outermost(node: Node) -> Node:
     while node.graph is not None and node.graph.owner is not None:
         node = node.graph.owner
     return node
+
+
+def _wrong_attribute(node: Node, schema: OpSchema) -> str:
+    """What is wrong with the kind of an attribute, such as a text where a number belongs; "" for nothing."""
+    for name, attr in node.attrs.items():
+        declared = schema.attributes.get(name)
+        if declared is not None and not attr.ref and attr.kind is not declared.kind:
+            return f"attribute `{name}` must be of kind {declared.kind.name}; found {attr.kind.name}"
+    return ""
 
 
 def _facts_of(site: Site, outputs: Sequence[ValueType | None]) -> list[Fact | None]:

@@ -39,7 +39,7 @@ def unaligned_channels(subject: Subject) -> Iterator[Found]:
     if fact is None:
         return
     unaligned = list(_unaligned(subject, fact.value))
-    if not unaligned:
+    if not unaligned or subject.invalid:  # how channels flow through an invalid node is not known
         return
     from irkit.channels.plan import plan_channels  # several times the work of all other rules together
 

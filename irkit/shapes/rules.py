@@ -262,7 +262,10 @@ def _slice(site: Site) -> list[ValueType | None]:
     starts, ends = _bounds(site, 1, "starts"), _bounds(site, 2, "ends")
     steps = _bounds(site, 4, "") if site.given(4) else None
     axes = numbers_of(site.fact(3)) if site.given(3) else site.attr("axes") if site.version < 10 else None
-    length = next((len(part) for part in (starts, ends, steps, axes) if part is not None), None)
+    lengths = {len(part) for part in (starts, ends, steps, axes) if part is not None}
+    if len(lengths) > 1:
+        raise Conflict("starts, ends, axes and steps of different lengths")
+    length = next(iter(lengths), None)
     if length is None or (axes is None and site.given(3)):
         return [TensorType(site.dtype(0), (None,) * len(shape))]
     dims = list(shape)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
+import irkit
 from irkit import DType, Graph, Inference, Model, Node, Tensor, TensorType, parse_model
 from irkit.ops import schema_of
 from irkit.shapes import rules
@@ -296,3 +297,19 @@ def test_large_constants_are_known_where_they_are_stored() -> None:
     inference.run()
     assert inference.known(large) is data
     assert inference.known(next(iter(graph)).output) is None
+
+
+@pytest.mark.parametrize(
+    ("node", "said"),
+    [
+        ('Softmax(%x) {axis="a"}', "attribute `axis` must be of kind INT; found STRING"),
+        ("Softmax(%x) {axis=1.5}", "attribute `axis` must be of kind INT; found FLOAT"),
+        ("Relu(%x)", ""),
+        ("Slice(%x) {starts=[0, 0], ends=[1], axes=[0]}", "starts, ends, axes and steps of different lengths"),
+        ('Slice(%x) {starts=[0], ends=[1], axes=["a"]}', "attribute `axes` must be of kind INTS; found STRINGS"),
+    ],
+)
+def test_attributes_that_are_wrong_are_problems_of_the_node(node: str, said: str) -> None:
+    model, inference = infer(f"opset 9\ngraph(%x: float32[1,4,8,8]) -> (%y) {{ %y = {node} @n }}")
+    assert [problem.message for problem in inference.problems] == [said] * bool(said)
+    assert [found.code for found in irkit.lint(model, select=["IRK015"]).findings] == ["IRK015"] * bool(said)
