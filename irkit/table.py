@@ -261,6 +261,25 @@ class Operator(Judgement):
             raise ValueError("status `pattern` needs `patterns`, the names of those it is taken in")
 
 
+@dataclass(frozen=True)
+class Family(Judgement):
+    """Operators of which one thing is known, or presumed: it counts for those without an entry of their own."""
+
+    status: Status
+    operators: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.status is Status.PATTERN:
+            raise ValueError("status `pattern` is for single operators, each with its `patterns`")
+
+    def operator(self) -> Operator:
+        """The entry of each of them."""
+        return Operator(
+            self.status, confidence=self.confidence, evidence=self.evidence, advice=self.advice, rule=self.rule
+        )
+
+
 PATTERNS = frozenset({
     "attention", "attention-module", "attention-of-keras", "behind-selection", "box-distribution",
     "classifier-flatten", "dense-rows", "flattened-tail", "gelu-erf", "gelu-erf-reordered", "gelu-tanh",
@@ -399,6 +418,7 @@ class Overlay:
     pipeline: Pipeline = Pipeline()
     sources: Mapping[str, Source] = field(default_factory=dict)
     op: Mapping[str, Operator] = field(default_factory=dict)
+    family: Mapping[str, Family] = field(default_factory=dict)
     add: Mapping[str, Addition] = field(default_factory=dict)
     pattern: Mapping[str, Pattern] = field(default_factory=dict)
     without: tuple[str, ...] = ()

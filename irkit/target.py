@@ -226,9 +226,21 @@ def _refined(file: TomlFile, base: Table, by: Overlay) -> Table:
         facts=dataclasses.replace(base.facts, **kept),
         pipeline=by.pipeline if by.pipeline.passes else base.pipeline,
         sources={**base.sources, **by.sources},
-        op=_with_additions(file, {**base.op, **by.op}, by),
+        op=_with_additions(file, {**base.op, **_of_families(file, by), **by.op}, by),
         pattern={**base.pattern, **by.pattern},
     )
+
+
+def _of_families(file: TomlFile, by: Overlay) -> Mapping[str, Operator]:
+    """The entries that families stand for. An operator is in one family, and has no entry beside it."""
+    operators: dict[str, Operator] = {}
+    for name, family in by.family.items():
+        for index, op in enumerate(family.operators):
+            if op in by.op or op in operators:
+                other = "an entry of its own" if op in by.op else "a family already"
+                file.fail(("family", name, "operators", index), f"`{op}` has {other}")
+            operators[op] = family.operator()
+    return operators
 
 
 def _with_additions(file: TomlFile, operators: dict[str, Operator], by: Overlay) -> Mapping[str, Operator]:
@@ -274,6 +286,7 @@ def _check_references(file: TomlFile, own: Overlay, whole: Table) -> None:
 def _all_evidence(own: Overlay) -> Iterator[tuple[Keys, Evidence]]:
     """Every piece of evidence with the place of its source."""
     holders: list[tuple[Keys, Any]] = [(("op", op), entry) for op, entry in own.op.items()]
+    holders += [(("family", name), entry) for name, entry in own.family.items()]
     holders += [(("pattern", name), entry) for name, entry in own.pattern.items()]
     holders += [(("facts", item.name), getattr(own.facts, item.name)) for item in dataclasses.fields(Facts)]
     for kind, entries in (("op", own.op), ("add", own.add)):

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 
 from irkit.checks.heads import advice_to_cut
 from irkit.checks.judge import Verdict, unmet_needs, verdicts
-from irkit.checks.quantization import QUANTIZED
 from irkit.checks.telling import of_need, of_verdict, with_advice
 from irkit.diagnostics import Severity
 from irkit.ir import Node
@@ -61,7 +60,8 @@ def unsupported_operator(subject: Subject) -> Iterator[Found]:
     Fix: rewrite it with operators that are taken, or cut the graph there and run the rest on the host.
     """
     for node, _, found in _found(subject, Status.UNSUPPORTED):
-        yield with_advice(found, advice_to_cut(subject, node))
+        fixable = subject.runs(_REPAIRED.get(node.op_id, ""))
+        yield with_advice(dataclasses.replace(found, fixable=fixable), advice_to_cut(subject, node))
 
 
 @rule("HAI102", "unknown-operator", Severity.WARNING)
@@ -72,7 +72,7 @@ def unknown_operator(subject: Subject) -> Iterator[Found]:
     Fix: rewrite it with operators that are known to be taken, or try it with the compiler before anything else.
     """
     for node, _, found in _found(subject, Status.UNKNOWN):
-        if node.op_id not in QUANTIZED and (not node.domain or node.op_id in subject.target.operators):
+        if not node.domain or node.op_id in subject.target.operators:
             yield dataclasses.replace(found, fixable=subject.runs(_REPAIRED.get(node.op_id, "")))
 
 
@@ -154,6 +154,6 @@ def foreign_operator(subject: Subject) -> Iterator[Found]:
     Fix: export the model without it; the advice names the usual origin of the domain.
     """
     for node, _, found in _found(subject, Status.UNKNOWN):
-        if node.domain and node.op_id not in subject.target.operators and node.op_id not in QUANTIZED:
+        if node.domain and node.op_id not in subject.target.operators:
             text = f"{node.op_id} is no operator of ONNX, and may be refused"
             yield Found(text, node, found.severity, advice=_DOMAINS.get(node.domain, ""))

@@ -92,8 +92,10 @@ def _name(node: Node, verdict: Verdict, detail: str) -> str:
 
 
 def _unsupported(_subject: Subject, node: Node, verdict: Verdict, detail: str) -> str:
-    does = "is accepted by the compiler without being computed" if verdict.silent else "is refused by the compiler"
-    return f"{_name(node, verdict, detail)} {does} {grounds(verdict.confidence, verdict.evidence)}"
+    presumably = "presumably " if verdict.confidence is Confidence.LOW else ""
+    does = "accepted by the compiler without being computed" if verdict.silent else "refused by the compiler"
+    name = _name(node, verdict, detail)
+    return f"{name} is {presumably}{does} {grounds(verdict.confidence, verdict.evidence)}"
 
 
 def _unknown(_subject: Subject, node: Node, verdict: Verdict, detail: str) -> str:
