@@ -229,7 +229,7 @@ def _default_plan(target: Target, library: Library) -> list[Pass]:
     names = [FIRST_PASS, *(name for name in target.pipeline.passes if name != FIRST_PASS)]
     classes = [library.find(name) for name in names]
     plan = [cls() for cls in classes if cls.effect is not Effect.RETRAIN or cls.name in target.pipeline.retrain]
-    own = [cls() for cls in library.added if cls.name not in names]
+    own = [cls.configured({}) for cls in library.added if cls.name not in names]
     places = [index for index, item in enumerate(plan) if item.name == USER_PASSES_BEFORE]
     place = places[0] if places else len(plan)
     return [*plan[:place], *own, *plan[place:]]

@@ -9,6 +9,7 @@ from irkit.edits import stable_order
 from irkit.errors import InvariantError
 from irkit.faults import EditWatch, broken, user_error
 from irkit.infer import Problem
+from irkit.library import same_folder
 from irkit.model import Model
 from irkit.pass_base import Context, Pass
 from irkit.types import SparseTensorType, TensorType, ValueType
@@ -21,14 +22,16 @@ def run_users(item: Pass, model: Model, context: Context) -> None:
     watch = EditWatch(item, sum(1 for _ in model.walk()))
     mark = model.journal.position
     try:
-        with model.journal.listening(watch):
+        with same_folder(), model.journal.listening(watch):
             answer = item.run(model, context)  # type: ignore[func-returns-value]  # it should not
         if answer is not None:
             raise broken(item, f"`run` returned a {type(answer).__name__}; it edits the model it gets", watch)
         watch.check_removed()
         _check_graph(model, mark)
         context.update_types()
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # SystemExit, and what users derive from BaseException
         if os.environ.get("IRKIT_DEBUG"):
             raise
         raise user_error(item, error, watch) from error

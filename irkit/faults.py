@@ -68,9 +68,9 @@ def described(error: BaseException) -> str:
     if isinstance(error, RecursionError):
         return "RecursionError: it calls itself too deeply"
     kind = "" if type(error).__module__.startswith("irkit.") else f"{type(error).__name__}: "
-    text = str(error)
+    text = " ".join(line.strip() for line in str(error).splitlines() if line.strip())
     if isinstance(error, InvariantError):
-        text = text.partition("\n")[0]
+        text = str(error).partition("\n")[0]
         text += "; graph.sort() puts nodes behind what they read" if "order" in text.partition(":")[0] else ""
     return f"{kind}{text}" if text else type(error).__name__
 

@@ -222,10 +222,12 @@ def _execute(file: Path, name: str) -> ModuleType:
     before = sys.modules.get(name)
     sys.modules[name] = module
     try:
-        with _helpers_beside(file):
+        with same_folder(), _helpers_beside(file):
             loader.exec_module(module)
         passes = _defined_in(module)
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # SystemExit, and what users derive from BaseException
         _restore_module(name, before)
         raise LibraryError(_what_failed(file, error)) from error
     for cls in passes:
@@ -249,6 +251,16 @@ def _helpers_beside(file: Path) -> Iterator[None]:
             place = getattr(sys.modules[name], "__file__", None)
             if place and Path(place).parent == file.parent and not name.startswith("irkit_passes_"):
                 del sys.modules[name]
+
+
+@contextmanager
+def same_folder() -> Iterator[None]:
+    """The working folder as it was, afterwards: paths of the command line count from there."""
+    folder = os.getcwd()
+    try:
+        yield
+    finally:
+        os.chdir(folder)
 
 
 def _restore_module(name: str, before: ModuleType | None) -> None:

@@ -18,13 +18,14 @@ import enum
 import functools
 import inspect
 import re
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar, overload
 
 from irkit.diagnostics import Finding, Location, Severity
-from irkit.errors import OptionError
+from irkit.errors import InputError, OptionError
 from irkit.foreign import LABEL, VIEWS, run_on_view
 
 if TYPE_CHECKING:
@@ -167,7 +168,20 @@ class Pass:
             if name not in known:
                 valid = ", ".join(sorted(known)) or "none"
                 raise OptionError(f"pass {cls.name!r} has no option {name!r}; its options: {valid}")
-        return cls(**options)
+        try:
+            return cls(**options)
+        except InputError:
+            raise
+        except Exception as error:  # its own `__post_init__`
+            frames = traceback.extract_tb(error.__traceback__)
+            place = next((f":{frame.lineno}" for frame in reversed(frames) if frame.filename == cls.source), "")
+            what = f"it does not take these options: {type(error).__name__}: {error}"
+            raise OptionError(f"pass {cls.name!r} ({cls.source}{place}): {what}") from error
+
+    @classmethod
+    def definition_problem(cls) -> str:
+        """What is wrong with how the class is written, or "". `define_pass` asks for it."""
+        return ""
 
     def __str__(self) -> str:
         fields = [(item.name, getattr(self, item.name), item) for item in self.option_fields()]
@@ -216,8 +230,7 @@ def define_pass(
 
     Raises `OptionError` where a name, a docstring or an argument is not as it must be.
     """
-    if not is_pass_name(name):
-        raise OptionError(f"a pass name is kebab-case, such as 'fold-batchnorm'; found {name!r}")
+    require_pass_name(name)
     if effect not in [item.value for item in Effect] and not isinstance(effect, Effect):
         raise OptionError(f"pass {name!r}: effect is one of exact, approximate, retrain; found {effect!r}")
     if model_as not in VIEWS:
@@ -235,13 +248,37 @@ def define_pass(
         written = inspect.unwrap(function)
         if inspect.isgeneratorfunction(written) or inspect.iscoroutinefunction(written):
             raise OptionError(f"pass {name!r}: `run` is an ordinary function, without yield and async")
-        made = dataclass(frozen=True)(cls)
+        made = with_options(name, cls)
+        if problem := made.definition_problem():
+            raise OptionError(f"pass {name!r}: {problem}")
         made.name, made.effect, made.when = name, Effect(effect), when
         if model_as != "irkit":
             made.run = _on_view(model_as, function, written)  # type: ignore[method-assign]
         return made
 
     return decorate
+
+
+def require_pass_name(name: object) -> None:
+    """Raise `OptionError` for what is no name of a pass, such as the class itself under a bare `@irkit.rewrite`."""
+    if not isinstance(name, str):
+        raise OptionError(f"give the pass a name in brackets, as in ('fold-batchnorm'); found {name!r}")
+    if not is_pass_name(name):
+        raise OptionError(f"a pass name is kebab-case, such as 'fold-batchnorm'; found {name!r}")
+
+
+def with_options(name: str, cls: type[AnyPass]) -> type[AnyPass]:
+    """The class as a frozen dataclass. Raises `OptionError` where a field cannot be an option."""
+    try:
+        made = dataclass(frozen=True)(cls)
+    except (TypeError, ValueError) as error:
+        raise OptionError(f"pass {name!r}: its options: {error}") from error
+    for item in dataclasses.fields(made):  # type: ignore[arg-type]  # just made one
+        if item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING:
+            raise OptionError(f"pass {name!r}: the option {item.name!r} needs a default")
+        if hasattr(Pass, item.name):
+            raise OptionError(f"pass {name!r}: no option can be called {item.name!r}, which means something for a pass")
+    return made
 
 
 def _class_of(name: str, function: Callable[..., Any]) -> type[Pass]:

@@ -190,6 +190,9 @@ def rule(
             after its pass.
         when: the targets it is for.
     """
+    for item in (pattern, replace, *([check] if check is not None else [])):
+        if not callable(item):
+            raise PassError(f"irkit.rule takes functions: a pattern, a replacement, a check; found {item!r}")
     if not name and getattr(pattern, "__name__", "<lambda>") != "<lambda>":
         name = pattern.__name__.strip("_").replace("_", "-")
     return _Row({"pattern": pattern, "replace": replace, "check": check}, name, when)

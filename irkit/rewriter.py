@@ -15,7 +15,6 @@ from __future__ import annotations
 import inspect
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from typing_extensions import dataclass_transform
@@ -27,7 +26,7 @@ from irkit.faults import fault, line_of, return_line
 from irkit.ir import Node, Value
 from irkit.matcher import Match, Matcher
 from irkit.opsets.signature import problems
-from irkit.pass_base import Context, Effect, Pass, define_pass
+from irkit.pass_base import Context, Effect, Pass, define_pass, require_pass_name, with_options
 from irkit.pattern_graph import trace
 from irkit.refusal import Refusal, refuse
 from irkit.rewrite_rule import Rule
@@ -63,6 +62,17 @@ class RewritePass(Pass):
         """The rules, each knowing this pass as its options."""
         return [rule(self) if isinstance(rule, type) else rule.belonging_to(self) for rule in self.rules]
 
+    @classmethod
+    def definition_problem(cls) -> str:
+        """What is wrong with its `rules`, or ""."""
+        rules: object = cls.rules
+        if not isinstance(rules, (tuple, list, property)):
+            return f"`rules` is a tuple of rules; found {rules!r}"
+        for item in rules if isinstance(rules, (tuple, list)) else ():
+            if not isinstance(item, Rule) and not (isinstance(item, type) and issubclass(item, Rule)):
+                return f"`rules` holds classes that derive from irkit.Rule, and irkit.rule(...); found {item!r}"
+        return ""
+
     def place(self, rule: str = "") -> str:
         """`FILE:LINE` of the replacement of that rule, or of the first one."""
         made = self.made_rules()
@@ -95,12 +105,15 @@ def rewrite(name: str, *, effect: str | Effect = Effect.EXACT, when: When = "") 
     class derives from `irkit.RewritePass`, as it need not, type checkers see that it is a pass. Raises `PassError` or
     `OptionError` where it is no such class.
     """
+    require_pass_name(name)
 
     def decorate(cls: type[Any]) -> type[Any]:
+        if not isinstance(cls, type):
+            raise PassError(f"pass {name!r}: irkit.rewrite takes a class with `pattern` and `replace`; found {cls!r}")
         for method in ("pattern", "check", "replace"):
             _without_self(cls, method)
         body = {"__module__": cls.__module__, "__qualname__": cls.__qualname__, "__doc__": cls.__doc__}
-        fields = dataclass(frozen=True)(cls)
+        fields = with_options(name, cls)
         combined: type[_OnePattern] = type(cls.__name__, (fields, _OnePattern), body)
         made = define_pass(name, effect=effect, when=when)(combined)
         for method in ("pattern", "replace"):

@@ -9,6 +9,8 @@ from functools import partial
 from typing import TypeAlias
 
 from irkit.errors import OptionError
+from irkit.faults import line_of
+from irkit.pass_base import Pass
 from irkit.table import VersionRange, parse_version
 from irkit.target import Target
 
@@ -19,15 +21,32 @@ When: TypeAlias = "str | Sequence[str] | Callable[[Target], bool]"
 def not_for(owner: object, target: Target | None) -> str:
     """Why a pass or rule, by its attribute `when`, is not for the target, or "". Without a target nothing is asked.
 
-    Raises `OptionError` where a text is not as it must be.
+    Raises `OptionError`, with the place where it is written, for what is no such attribute, or fails.
     """
     when = _when_of(owner)
     if target is None or not when:
         return ""
+    try:
+        return _reason(when, target)
+    except Exception as error:
+        kind = "" if isinstance(error, OptionError) else f"{type(error).__name__}: "
+        raise OptionError(f"{_described(owner, when)}: when={when!r}: {kind}{error}") from error
+
+
+def _reason(when: When, target: Target) -> str:
     if callable(when):
         return "" if when(target) else f"it is not for {target}"
     wanted = (when,) if isinstance(when, str) else tuple(when)
     return "" if any(_holds(text, target) for text in wanted) else f"it is for {' or '.join(wanted)}, not for {target}"
+
+
+def _described(owner: object, when: When) -> str:
+    """A pass or a rule with the place of its `when`, or of itself."""
+    if isinstance(owner, Pass):
+        place = line_of(when) if callable(when) else owner.place()
+        return f"pass {owner.name!r} ({place})"
+    function = when if callable(when) else getattr(owner, "pattern", None)
+    return f"rule {getattr(owner, 'label', '')!r} ({line_of(function)})"
 
 
 def _when_of(owner: object) -> When:
@@ -54,4 +73,4 @@ def _holds(text: str, target: Target) -> bool:
         return found in VersionRange.from_toml(versions)
     except ValueError as error:
         how = "write `hailo8`, `hailo8@3.33` or `hailo8@>=3.28,<4`"
-        raise OptionError(f"when={text!r}: {error}; {how}") from None
+        raise OptionError(f"{error}; {how}") from None

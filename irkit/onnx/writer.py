@@ -116,7 +116,7 @@ def lent(model: Model) -> tuple[bytes, dict[str, Tensor]]:
     def place(value: Value, tensor: Tensor) -> bytes | None:
         if not tensor.dtype.is_native or tensor.nbytes <= EXTERNAL_LIMIT or tensor.is_splat:
             return None
-        location = f"irkit-lent-{len(tensors)}"
+        location = f"lent.{len(tensors)}"
         tensors[location] = tensor
         return encode_external(tensor, value.name, location, 0)
 

@@ -69,9 +69,9 @@ def make_pass(item: PassLike) -> Pass:
     if isinstance(item, Pass):
         return item
     if isinstance(item, os.PathLike):
-        passes: list[Pass] = [cls() for cls in Library().add(Path(item))]
+        passes = [cls.configured({}) for cls in Library().add(Path(item))]
     elif isinstance(item, type) and issubclass(item, Pass):
-        return item()
+        return item.configured({})
     elif isinstance(item, str):
         passes = parse_passes(item)
     else:

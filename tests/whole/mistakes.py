@@ -174,8 +174,22 @@ EDITED = (
             graph.insert(irkit.Node('Neg', [graph.values['x']]), after=node)  # here"""), "it does not end"),
     Mistake("returning a new model", run("return model  # here").replace("context):", "context):  # here").replace(
         "model  # here", "model"), "`run` returned a Model"),
+    Mistake("an exception of two lines", run("raise ValueError('one\\ntwo')  # here"), "ValueError: one two", "act"),
+    Mistake("an exception of no kind", run("raise GeneratorExit  # here"), "GeneratorExit", "act"),
+    Mistake("another working folder", run("import os\nos.chdir('/')\nnode.inputs[3]  # here"), "IndexError", "act"),
     Mistake("a wrong file", run("irkit.load('nowhere.onnx')  # here"), "nowhere.onnx", "act"),
 )  # fmt: skip
+
+
+def own_option(line: str) -> str:
+    """A pass that is at fault where it is made, by an option."""
+    return rule(built("x"), more=line + "\n").replace("  # here", "").replace('("mine")', '("mine")  # here')
+
+
+AS_IT_IS = rule("def replace(self, x):\n    return x")
+TABLE = (
+    'import irkit\n@irkit.define_pass("mine")  # here\nclass Mine(irkit.RewritePass):\n    """Mine."""\n    rules = '
+)
 
 LOADED = (
     Mistake("a syntax error", "import irkit\ndef broken(:  # here\n", "invalid syntax", names_pass=False),
@@ -194,4 +208,24 @@ LOADED = (
     Mistake("a name that is taken", rule("def replace(self, x):\n    return x").replace('"mine"', '"remove-dead"'),
             "two passes are called `remove-dead`", names_pass=False),
     Mistake("a generator", run("yield node"), "without yield"),
+    Mistake("an option without a default", own_option("most: int"), "'most' needs a default"),
+    Mistake("an option called name", own_option("name: str = ''"), "no option can be called 'name'"),
+    Mistake("a function's option without a default", 'import irkit\n@irkit.define_pass("mine")  # here\n'
+            'def mine(model, *, most: int):\n    """Mine."""\n', "the option 'most' needs a default"),
+    Mistake("a base that can change", run("pass").replace("import irkit\n", "import irkit\nfrom "
+            "dataclasses import *\n@dataclass\nclass Base:\n    a: int = 1\n").replace("(irkit", "(Base, irkit"),
+            "pass 'mine': its options: cannot inherit frozen"),
+    Mistake("options that do not go together", run("pass").replace("    def run", "    most: int = 3\n"
+            "    def __post_init__(self):\n        raise ValueError('odd')  # here\n    def run"), "ValueError: odd"),
+    Mistake("functions for rules", TABLE + "(lambda op, x: op.Relu(x),)\n", "`rules` holds classes that derive from"),
+    Mistake("one rule for a tuple", TABLE + "irkit.rule(lambda op, x: op.Relu(x), lambda x: x)\n", "a tuple of rules"),
+    Mistake("texts for functions", TABLE.replace("  # here", "") + "(irkit.rule('a', 'b'),)  # here\n",
+            "irkit.rule takes functions", names_pass=False),
+    Mistake("a decorator without a name", AS_IT_IS.replace('("mine")', "  # here"), "give the pass a name in brackets",
+            names_pass=False),
+    Mistake("a rewrite of a function", 'import irkit\n@irkit.rewrite("mine")  # here\ndef mine(op, x):\n'
+            '    """Mine."""\n', "irkit.rewrite takes a class"),
+    Mistake("versions that are none", AS_IT_IS.replace('("mine"', '("mine", when="hailo8@>>3"'), "not a version"),
+    Mistake("a condition that fails", AS_IT_IS.replace('("mine"', '("mine", when=lambda target: target.nope'
+            ).replace("target.nope)", "target.nope)  # here"), "AttributeError: 'Target' object has no"),
 )  # fmt: skip
