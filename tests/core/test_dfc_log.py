@@ -164,7 +164,7 @@ def test_no_text_is_too_odd(text: str) -> None:
          ("resize1_sd0",)),
         ("AccelerasResourceError: GPU memory has been exhausted.", EventKind.ENVIRONMENT, (), ()),
         ("[error] The frobnicator is out of tune", EventKind.OTHER, (), ()),
-        ("[info] Saved HAR to: /work/net.har", None, (), ()),
+        ("[info] Saved HAR to: /srv/net.har", None, (), ()),
         ("[warning] Something mild", EventKind.OTHER, (), ()),
         ("[info] Something said", None, (), ()),
     ],

@@ -50,7 +50,7 @@ def test_a_finding_shows_the_neighbourhood_the_source_and_the_advice() -> None:
     picture = lines.index("      > Floor     node_floor     float32[1,8,14,14]")
     assert lines[picture - 1] == "        Conv      node_conv2d_1  float32[1,8,14,14]"
     assert lines[picture + 1] == "        (output)  floor"
-    source = "in /home/user/project/network.py:15, module blocks.0 (Block): return rounded(self.conv(x)) + x"
+    source = "in /srv/user/project/network.py:15, module blocks.0 (Block): return rounded(self.conv(x)) + x"
     assert source in " ".join(text.split())
     assert "\n    help: " in text
 

@@ -58,9 +58,9 @@ def test_a_finding_has_it() -> None:
     for name, line in (("dynamo", 15), ("torchscript", 19)):
         model = irkit.parse_model((EXPORTS / f"{name}.irkit").read_text(encoding="utf-8"))
         [floor] = [finding for finding in irkit.lint(model).findings if finding.op == "Floor"]
-        assert (floor.origin.file, floor.origin.line) == ("/home/user/project/network.py", line)
+        assert (floor.origin.file, floor.origin.line) == ("/srv/user/project/network.py", line)
         assert floor.origin.module == "blocks.0"
-        assert floor.to_json()["origin"]["file"] == "/home/user/project/network.py"
+        assert floor.to_json()["origin"]["file"] == "/srv/user/project/network.py"
 
 
 # --- stack traces ----------------------------------------------------------------------------------------------------
@@ -77,9 +77,9 @@ def script(*files: str) -> str:
     return "".join(f"{file}({number}): forward\n" for number, file in enumerate(files, 1))
 
 
-@pytest.mark.parametrize("user", ["/home/me/net.py", "/home/me/torch/net.py", r"C:\Users\me (x86)\my nets\net.py"])
+@pytest.mark.parametrize("user", ["/srv/me/net.py", "/srv/me/torch/net.py", r"C:\Users\me (x86)\my nets\net.py"])
 def test_the_innermost_line_of_the_user(user: str) -> None:
-    outer = "/home/me/train.py"
+    outer = "/srv/me/train.py"
     found = user_frame(dynamo(outer, user, f"{TORCH}/nn/modules/conv.py"), "")
     assert found == Frame(user, 2, "code 2")
     found = user_frame({}, script(f"{TORCH}/nn/functional.py", user, f"{TORCH}/nn/modules/module.py", outer))
