@@ -253,6 +253,11 @@ def _broken_calibration(bundle: Path) -> None:
     _sign(bundle, "calibration_data.npy")
 
 
+def _two_decoders(bundle: Path) -> None:
+    shutil.copy(bundle / "model.onnx", bundle / "host.onnx")
+    _first('nms_postprocess("nms.json", meta_arch=yolov8)')(bundle)
+
+
 def _script(**fields: Any) -> Callable[[Path], None]:
     return _edit("script.json", lambda plain: plain.update(fields))
 
@@ -312,7 +317,8 @@ WRONG: dict[str, tuple[Callable[[Path], object], int, str]] = {
     "an output too many": (
         _edit("io_map.json", lambda plain: plain["outputs"].append(plain["outputs"][0])), 2, "are one output",
     ),
-    "a second decoder": (_first('nms_postprocess("nms.json", meta_arch=yolov9)'), 1, "yolov9"),
+    "a second decoder beside host.onnx": (_two_decoders, 2, "decoded twice"),
+    "a decoder nobody knows": (_first('nms_postprocess("nms.json", meta_arch=yolov9)'), 1, "yolov9"),
 }  # fmt: skip
 
 

@@ -58,6 +58,43 @@ def test_the_self_test_of_the_pi(tmp_path: Path) -> None:
         assert "Traceback" not in refused.stderr
 
 
+TWINS = """
+opset 17
+graph(%x: float32[1,4,6,6]) -> (%a, %b) {
+  %w: float32[8,4,3,3] = random(seed=1)
+  %v: float32[5,8,1,1] = random(seed=2)
+  %u: float32[5,8,1,1] = random(seed=3)
+  %c = Conv(%x, %w) {kernel_shape=[3,3], pads=[1,1,1,1]} @stem
+  %r = Relu(%c) @relu
+  %a = Conv(%r, %v) {kernel_shape=[1,1]} @boxes
+  %b = Conv(%r, %u) {kernel_shape=[1,1]} @scores
+}
+"""
+
+
+@pytest.mark.usefixtures("doubles")
+def test_outputs_of_one_shape_are_told_apart(tmp_path: Path) -> None:
+    """By the nodes they come from; and where the device gives them in exchange, the self-test sees it."""
+    irkit.save(irkit.parse_model(TWINS), tmp_path / "twins.onnx")
+    data = np.random.default_rng(0).normal(size=(20, 6, 6, 4)).astype(np.float32)
+    bundle = optimize(tmp_path, data=data, model=tmp_path / "twins.onnx")
+    assert main(["compile", str(bundle)]) == 0
+    with irkit.runtime.Pipeline(bundle) as pipeline, irkit.runtime.Pipeline(bundle, device="cpu") as plain:
+        got, wanted = pipeline(channels_first(data)), plain(channels_first(data))
+    for name in ("a", "b"):
+        assert np.abs(got[name] - wanted[name]).max() < 0.1 * np.abs(wanted[name]).max()
+    for name in ("selftest.py", "io_map.json", "script.json", "model.onnx"):
+        shutil.copy(bundle / name, bundle / "compiled")
+    shutil.copytree(bundle / "golden", bundle / "compiled" / "golden")
+    command = [sys.executable, str(bundle / "compiled" / "selftest.py"), "--frames", "5"]
+    for fault, code in (("", 0), ("swap", 1)):
+        environment = {**os.environ, "IRKIT_DOUBLE_FAULT": fault}
+        done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment)
+        assert done.returncode == code, done.stdout + done.stderr
+    assert "FAIL a is right" in done.stdout
+    assert "FAIL b is right" in done.stdout
+
+
 def test_without_a_device_the_cpu_runs_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     bundle = optimize(tmp_path)
     frames = channels_first(samples(7, 5))

@@ -108,6 +108,12 @@ def read_plan() -> dict[str, Any]:
     plan = read_json("script.json")
     if not plan.get("end_nodes"):
         raise Stop("script.json names no end nodes: write the bundle again with irkit optimize")
+    by_runtime = plan.get("nms") or "nms_postprocess(" in (HERE / "model.alls").read_text(encoding="utf-8")
+    if by_runtime and (HERE / "host.onnx").exists():
+        raise Stop(
+            "boxes would be decoded twice, by nms_postprocess and by host.onnx: irkit optimize with --postprocess host "
+            "writes only host.onnx, with --postprocess hailort only the command"
+        )
     return plan
 
 
