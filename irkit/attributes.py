@@ -10,12 +10,20 @@ import enum
 import math
 import struct
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 from irkit.tensor import Tensor
-from irkit.types import MapType, OpaqueType, OptionalType, SequenceType, SparseTensorType, TensorType
+from irkit.types import VALUE_TYPES
 
-_TYPES = (TensorType, SparseTensorType, SequenceType, OptionalType, MapType, OpaqueType)
+
+class Attributes(dict[str, "Attr"]):
+    """The attributes of a node by name. Never changed in place: no journal would know, and nodes may share them."""
+
+    def _refuse(self, *_: object, **__: object) -> NoReturn:
+        raise TypeError("attributes are changed by node.set_attr(name, value); None takes one away")
+
+    __setitem__ = __delitem__ = __ior__ = _refuse
+    clear = pop = popitem = setdefault = update = _refuse
 
 
 class AttrKind(enum.IntEnum):
@@ -187,7 +195,7 @@ def _single_kind(value: Any) -> AttrKind | None:
         return AttrKind.STRING
     if isinstance(value, Tensor):
         return AttrKind.TENSOR
-    if isinstance(value, _TYPES):
+    if isinstance(value, VALUE_TYPES):
         return AttrKind.TYPE
     # Graph and SparseTensor live above this module, and say what they are.
     kind = getattr(value, "attribute_kind", None)

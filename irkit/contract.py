@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 from typing import TypeAlias
 
+from irkit import ops
 from irkit.edits import stable_order
 from irkit.errors import InvariantError
 from irkit.faults import EditWatch, broken, user_error
 from irkit.infer import Problem
+from irkit.ir import Node
 from irkit.library import same_folder
 from irkit.model import Model
+from irkit.opsets.signature import problems
 from irkit.pass_base import Context, Pass
 from irkit.types import SparseTensorType, TensorType, ValueType
 from irkit.verifier import is_sound, verify
@@ -39,6 +42,13 @@ def run_users(item: Pass, model: Model, context: Context) -> None:
     if reason:
         kinds = ("rename", "graph-outputs", "graph-inputs", "type")
         raise broken(item, f"inputs and outputs stay as they are, but {reason}", watch, *kinds)
+    _check_types(item, known, context, watch)
+    if wrong := _misfit(model, mark, watch):
+        raise broken(item, f"it leaves {wrong[0]!r} as it cannot be: {wrong[1]}", watch, wrong[0])
+
+
+def _check_types(item: Pass, known: dict[Problem, str], context: Context, watch: EditWatch) -> None:
+    """Raise `UserPassError` where types do not fit together that did before."""
     for problem, text in _problems(context).items():
         makers = [value.producer for value in problem.node.inputs if value is not None and value.producer is not None]
         if text not in known.values() and watch.place_of(problem.node, *makers):
@@ -50,6 +60,23 @@ def _problems(context: Context) -> dict[Problem, str]:
     """What inference finds wrong in the model, each with a text to know it again by."""
     found = context.inference.problems if context.inference is not None else []
     return {problem: f"{problem.node!r}: {problem.message}" for problem in found}
+
+
+def _misfit(model: Model, mark: int, watch: EditWatch) -> tuple[Node, str] | None:
+    """A node that the pass edited, and why it does not fit its operator, as it did before."""
+    found = {node: text for node in watch.nodes() if node.graph is not None and (text := _problem(node))}
+    if not found:
+        return None
+    after = model.journal.position
+    model.journal.undo_to(mark)
+    known = {node for node in found if node.graph is not None and _problem(node)}
+    model.journal.redo_to(after)
+    return next(((node, text) for node, text in found.items() if node not in known), None)
+
+
+def _problem(node: Node) -> str:
+    schema = ops.schema_of(node)
+    return next(problems(node, schema), "") if schema is not None else ""
 
 
 def _check_graph(model: Model, mark: int) -> None:

@@ -157,6 +157,10 @@ class EditWatch:
             frame = frame.f_back  # type: ignore[assignment]  # None ends the loop
         return ""
 
+    def nodes(self) -> list[Node]:
+        """The nodes that were edited."""
+        return [item for item in self._places if isinstance(item, Node)]
+
     def place_of(self, *targets: object) -> str:
         """The line that last edited the first of these nodes, values, graphs or kinds of edits it knows; else ""."""
         found = (self._by_kind.get(item) if isinstance(item, str) else self._places.get(item) for item in targets)

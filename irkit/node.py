@@ -10,10 +10,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from irkit import edits
-from irkit.attributes import Attr, AttrKind
+from irkit.attributes import Attr, Attributes, AttrKind
 from irkit.errors import GraphError
 from irkit.tensor import SparseTensor, Tensor
-from irkit.types import DType, Shape, SparseTensorType, TensorType, ValueType
+from irkit.types import VALUE_TYPES, DType, Shape, SparseTensorType, TensorType, ValueType
 
 if TYPE_CHECKING:
     from irkit.graph import Graph
@@ -97,6 +97,8 @@ class Value:
 
     @type.setter
     def type(self, type: ValueType | None) -> None:
+        if type is not None and not isinstance(type, VALUE_TYPES):
+            raise TypeError(f"the type of a value is an irkit.TensorType or another ValueType; found {type!r}")
         if type != self.type:
             edits.edit(self._journaled_in, "type", edits.value_type, self, self._type, type)
 
@@ -231,9 +233,9 @@ class Node:
         for index, value in enumerate(self._outputs):
             value.producer, value.index = self, index
             value._type = types[index] if index < len(types) else None
-        self._attrs: dict[str, Attr] | None = {
-            key: item if isinstance(item, Attr) else Attr(key, item) for key, item in (attrs or {}).items()
-        }
+        self._attrs: dict[str, Attr] | None = Attributes(
+            (key, item if isinstance(item, Attr) else Attr(key, item)) for key, item in (attrs or {}).items()
+        )
         self._lazy_attrs: Lazy | None = None
         self._extra: NodeExtra | Lazy | None = None
         self._origin: tuple[str, ...] | None = None
@@ -353,7 +355,7 @@ class Node:
             attrs = {key: attr for key, attr in self.attrs.items() if key != name or new is not None}
             if new is not None:
                 attrs[name] = new
-            edits.edit(self.journaled_in, "attr", edits.node_attrs, self, self.attrs, attrs)
+            edits.edit(self.journaled_in, "attr", edits.node_attrs, self, self.attrs, Attributes(attrs))
 
     @property
     def subgraphs(self) -> tuple[Graph, ...]:
@@ -424,7 +426,9 @@ class Node:
         return self._prev
 
     def __repr__(self) -> str:
-        return f"{self.op_id} {self._name!r}"
+        if self._name or not self._outputs:
+            return f"{self.op_id} {self._name!r}"
+        return f"{self.op_id} (makes {self.output.name!r})"
 
 
 def type_of_data(data: Tensor | SparseTensor) -> ValueType:

@@ -78,7 +78,10 @@ class Step:
 
 def trace_text(steps: Sequence[Step]) -> str:
     """A trace, to be read."""
-    return "\n".join(line for step in steps for line in step.lines()) or "no pass changed anything"
+    return (
+        "\n".join(line for step in steps for line in step.lines())
+        or "no rewrites; names, doc strings and types are not told here"
+    )
 
 
 def trace_passes(model: Model, spans: Sequence[Span]) -> list[Step]:

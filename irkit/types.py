@@ -217,3 +217,6 @@ class OpaqueType:
 
 
 ValueType: TypeAlias = "TensorType | SparseTensorType | SequenceType | OptionalType | MapType | OpaqueType"
+
+VALUE_TYPES = (TensorType, SparseTensorType, SequenceType, OptionalType, MapType, OpaqueType)
+"""The same as classes, for `isinstance`."""

@@ -11,7 +11,7 @@ import struct
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-from irkit.attributes import Attr, AttrKind
+from irkit.attributes import Attr, Attributes, AttrKind
 from irkit.errors import ModelError
 from irkit.ir import Graph
 from irkit.onnx import wire
@@ -78,7 +78,7 @@ def decode_attributes(
     """The AttributeProto fields (those with `tag`) between two offsets, by name."""
     try:
         found = (decode_attribute(data, item, origin, graph) for item in fields(data, start, end) if item.tag == tag)
-        return {attr.name: attr for attr in found}
+        return Attributes((attr.name, attr) for attr in found)
     except (IndexError, RecursionError):
         raise ModelError("the attributes of a node are truncated or damaged") from None
 

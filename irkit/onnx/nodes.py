@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from irkit import edits
-from irkit.attributes import Attr
+from irkit.attributes import Attributes
 from irkit.errors import GraphError, ModelError
 from irkit.ir import Graph, Node, Value
 from irkit.onnx.attrs import LazyAttrs, decode_attributes
@@ -25,7 +25,7 @@ Scope: TypeAlias = "tuple[dict[str, Value], ...]"
 
 Range: TypeAlias = "tuple[int, int]"
 
-_NO_ATTRS: dict[str, Attr] = {}
+_NO_ATTRS = Attributes()
 _GRAPH_OPS = frozenset({"If", "Loop", "Scan", "SequenceMap"})
 _MAY_BE_OPEN = re.compile(rb"\xa0\x01[\x05\x0a]|\x70\x01")
 """What "type: GRAPH(S)" and a tensor's "data_location: EXTERNAL" look like; other bytes may look so too."""

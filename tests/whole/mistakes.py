@@ -177,6 +177,11 @@ EDITED = (
     Mistake("an exception of two lines", run("raise ValueError('one\\ntwo')  # here"), "ValueError: one two", "act"),
     Mistake("an exception of no kind", run("raise GeneratorExit  # here"), "GeneratorExit", "act"),
     Mistake("another working folder", run("import os\nos.chdir('/')\nnode.inputs[3]  # here"), "IndexError", "act"),
+    Mistake("an attribute that the operator has not", run("node.set_attr('alhpa', 1.0)  # here"),
+            "it leaves HardSwish 'act' as it cannot be: there is no attribute 'alhpa'", "act"),
+    Mistake("an input too many", run("node.set_inputs([*node.inputs, graph.values['x']])  # here"), "2 inputs", "act"),
+    Mistake("attributes changed in place", run("node.attrs['alpha'] = 1.0  # here"), "by node.set_attr(", "act"),
+    Mistake("a type by its name", run("node.output.type = 'float32'  # here"), "found 'float32'", "act"),
     Mistake("a wrong file", run("irkit.load('nowhere.onnx')  # here"), "nowhere.onnx", "act"),
 )  # fmt: skip
 
