@@ -83,6 +83,12 @@ if TYPE_CHECKING:
     )
     from irkit.hailo.dfc_events import DfcEvent as DfcEvent, DfcLog as DfcLog
     from irkit.hailo.dfc_log import DfcLogReader as DfcLogReader, read_dfc_log as read_dfc_log
+    from irkit.hailo.emulation.emulate import Precisions as Precisions
+    from irkit.hailo.emulation.measure import Emulation as Emulation, emulate as emulate
+    from irkit.hailo.equipment import Equipment as Equipment
+    from irkit.hailo.hef.contents import Hef as Hef
+    from irkit.hailo.hef.reader import read_hef as read_hef
+    from irkit.hailo.preprocessing import Preprocessing as Preprocessing
     from irkit.history import Entry as Entry, History as History
     from irkit.identities import (
         constant_integers as constant_integers,
@@ -186,6 +192,12 @@ _MODULES = {
     "folding": ["fold_shape_arithmetic", "replace_by_constants", "take_known_branches"],
     "history": ["Entry", "History"],
     "hailo.dfc_events": ["DfcEvent", "DfcLog"],
+    "hailo.emulation.emulate": ["Precisions"],
+    "hailo.emulation.measure": ["Emulation", "emulate"],
+    "hailo.equipment": ["Equipment"],
+    "hailo.hef.contents": ["Hef"],
+    "hailo.hef.reader": ["read_hef"],
+    "hailo.preprocessing": ["Preprocessing"],
     "hailo.dfc_log": ["DfcLogReader", "read_dfc_log"],
     "identities": ["constant_integers", "identity_source", "permutation"],
     "infer": ["Inference"],
