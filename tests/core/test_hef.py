@@ -92,6 +92,47 @@ def test_output_behind_nms_replaces_what_it_reads(tmp_path: Path) -> None:
     assert output.original_names == ("/head/Gemm", "/aux/Conv", "/aux/Relu")
 
 
+def test_suppression_on_the_chip(tmp_path: Path) -> None:
+    nms = Layer("net/nms1", (1, 1, 1), True, ("/nms",), format=6, boxes=(80, 20))
+    (output,) = _read(tmp_path, replace(FIXTURE, layers=(LAYERS[0], nms))).groups[0].outputs
+    assert (output.order, output.shape) == ("HAILO NMS BY CLASS", (80, 5, 20))
+
+
+def test_outputs_that_leave_the_chip_as_one(tmp_path: Path) -> None:
+    """The stream is one; whoever uses HailoRT sees what it is made of."""
+    mux = Layer("net/mux1", (1, 1, 640), True, parts=LAYERS[1:])
+    (group,) = _read(tmp_path, replace(FIXTURE, layers=(LAYERS[0], mux))).groups
+    assert [stream.name for stream in group.streams if stream.direction == "output"] == ["net/mux1"]
+    assert {stream.name: stream.original_names for stream in group.outputs} == {
+        layer.name: layer.original_names for layer in LAYERS[1:]
+    }
+
+
+def test_an_image_in_planes(tmp_path: Path) -> None:
+    planes = Layer("net/input_layer1", (480, 640, 3), is_planes=True)
+    (given,) = _read(tmp_path, replace(FIXTURE, layers=(planes, *LAYERS[1:]))).groups[0].inputs
+    assert (given.shape, given.order) == ((480, 640, 3), "planes")
+
+
+def test_tensors_that_go_by_ddr(tmp_path: Path) -> None:
+    between = Layer("net/conv4", (10, 10, 32), True, ("/mid/Conv",), connection=2)
+    into = replace(between, is_output=False)
+    (group,) = _read(tmp_path, replace(FIXTURE, layers=(*LAYERS, between, into))).groups
+    assert [(edge.name, edge.kind) for edge in group.edges] == [("net/conv4", "ddr")]
+    assert len(group.outputs) == 2
+
+
+def test_several_networks_in_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    second = replace(FIXTURE, name="second")
+    hef = _read(tmp_path, replace(FIXTURE, others=(second,)))
+    assert [group.name for group in hef.groups] == ["net", "second"]
+    assert [len(group.outputs) for group in hef.groups] == [2, 2]
+    path = tmp_path / "two.hef"
+    path.write_bytes(fixture_bytes(replace(FIXTURE, others=(second,))))
+    assert main(["hef", str(path)]) == 0
+    assert "network group second" in capsys.readouterr().out
+
+
 def test_sixteen_bits(tmp_path: Path) -> None:
     hef = _read(tmp_path, replace(FIXTURE, layers=(LAYERS[0], replace(LAYERS[1], bits=16))))
     assert hef.groups[0].outputs[0].dtype == "uint16"

@@ -23,8 +23,9 @@ _FIXED32, _FIXED64 = 5, 1
 class Layer:
     """An input or output to be written.
 
-    Attributes: `shape` (H, W, C); `format` by the compiler's number; `connection` 0 at the border, 1 between contexts;
-    `context` it belongs to; `bits` 8 or 16.
+    Attributes: `shape` (H, W, C); `format` by the compiler's number; `connection` 0 at the border, 1 between contexts,
+    2 by DDR; `context` it belongs to; `bits` 8 or 16; `boxes`: classes and boxes each, of suppression on the chip;
+    `parts`: layers that come out as one, `is_planes`: an image in planes goes in.
     """
 
     name: str
@@ -38,6 +39,9 @@ class Layer:
     context: int = 0
     bits: int = 8
     pad_index: int | None = None
+    boxes: tuple[int, int] | None = None
+    parts: tuple[Layer, ...] = ()
+    is_planes: bool = False
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,8 @@ class Fixture:
     """What to write.
 
     Attributes: `version` of the header; `arch` as the compiler numbers chips (1: hailo8, 3: hailo8l); `extensions`
-    that a runtime must know; `nms` tells that a YOLOv8 operator of the host follows all outputs.
+    that a runtime must know; `nms` tells that a YOLOv8 operator of the host follows all outputs; `others`: more network
+    groups in the file.
     """
 
     layers: Sequence[Layer]
@@ -57,6 +62,7 @@ class Fixture:
     latency: float = 0.001
     extensions: Sequence[int] = field(default=(0, 3, 12, 26))
     nms: str = ""
+    others: Sequence[Fixture] = ()
 
 
 def fixture_bytes(fixture: Fixture) -> bytes:
@@ -95,7 +101,7 @@ def _proto(fixture: Fixture) -> bytes:
         for bitmap in (51, 204):
             outer += blob(7, blob(1, group) + blob(2, integer(1, bitmap)))
         group = outer
-    out = blob(1, header) + blob(2, group)
+    out = blob(1, header) + blob(2, group) + b"".join(blob(2, _group(other)) for other in fixture.others)
     for index in fixture.extensions:
         out += blob(5, integer(1, index) + string(2, f"extension {index}"))
     return out
@@ -128,10 +134,28 @@ def _nms(fixture: Fixture, outputs: Sequence[Layer]) -> bytes:
 
 
 def _edge(layer: Layer) -> bytes:
+    switch = integer(1, layer.context) + integer(3, layer.connection) + integer(4, layer.context + 1)
+    if layer.is_planes:
+        height, width, channels = layer.shape
+        planes = string(1, layer.name) + integer(4, height) + integer(5, width) + integer(6, channels)
+        body = integer(2, 2) + blob(8, planes)
+    elif layer.parts:
+        body = integer(2, 1) + blob(4, _info(layer) + b"".join(blob(5, blob(1, _info(part))) for part in layer.parts))
+    else:
+        body = blob(3, _info(layer))
+    out = integer(1, int(layer.is_output)) + body + blob(5, switch)
+    return out if layer.pad_index is None else out + integer(7, layer.pad_index)
+
+
+def _info(layer: Layer) -> bytes:
+    """What is told of a layer; the same fields where several come out as one."""
     height, width, channels = layer.shape
     padded_width, padded_channels = -(-width // 8) * 8, -(-channels // 8) * 8
     sizes = (height, height, width, padded_width, channels, padded_channels)
     base = b"".join(integer(number, size) for number, size in enumerate(sizes, 1))
+    if layer.boxes is not None:
+        classes, most = layer.boxes
+        base += blob(11, blob(1, integer(2, classes) + integer(3, most) + integer(4, 5) + integer(7, 1)))
     base += integer(7, layer.format) + integer(9, width * channels) + integer(10, height) + integer(12, layer.bits // 8)
     reach = 2**layer.bits - 1
     low, high = -layer.zero_point * layer.scale, (reach - layer.zero_point) * layer.scale
@@ -140,10 +164,9 @@ def _edge(layer: Layer) -> bytes:
     )
     numeric += _doubles(5, [layer.zero_point] * channels) + _doubles(6, [layer.scale] * channels)
     info = string(1, layer.name) + blob(2, base) + blob(3, numeric)
-    info += b"".join(string(5, name) for name in layer.original_names)
-    switch = integer(1, layer.context) + integer(3, layer.connection) + integer(4, layer.context + 1)
-    out = integer(1, int(layer.is_output)) + blob(3, info) + blob(5, switch)
-    return out if layer.pad_index is None else out + integer(7, layer.pad_index)
+    if layer.parts:  # which have names and numbers of their own
+        return string(1, layer.name) + blob(2, base)
+    return info + b"".join(string(5, name) for name in layer.original_names)
 
 
 def _float(number: int, value: float) -> bytes:
