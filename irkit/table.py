@@ -149,6 +149,9 @@ class Condition:
         rank: rank of input 0. out_rank: rank of output 0.
         same_rank: whether all inputs that are not constants have one rank.
         one_sided: whether of the first two inputs only one is stretched to the shape of the result.
+        constant_fits: whether the constant one of the first two inputs is a number, one a channel, or as large as the
+            other, in the chip's order of axes.
+        channels_first: whether input 0 surely has its channels as axis 1, as maps of convolutions have.
         axis, axis_not: attribute `axis`.
         axes: the set of axes worked on (attribute or constant input), as one of these sets. axes_not: none of these.
         perm: attribute `perm` of a Transpose, one of these.
@@ -164,6 +167,8 @@ class Condition:
     out_rank: tuple[int, ...] = ()
     same_rank: bool | None = None
     one_sided: bool | None = None
+    constant_fits: bool | None = None
+    channels_first: bool | None = None
     axis: tuple[int, ...] = ()
     axis_not: tuple[int, ...] = ()
     axes: tuple[tuple[int, ...], ...] = ()
@@ -282,11 +287,11 @@ class Family(Judgement):
 
 PATTERNS = frozenset({
     "attention", "attention-module", "attention-of-keras", "behind-selection", "box-distribution",
-    "classifier-flatten", "dense-rows", "flattened-tail", "gelu-erf", "gelu-erf-reordered", "gelu-tanh",
-    "group-norm", "hard-swish", "l2-normalize", "layer-norm", "layer-norm-map", "map-dense", "norm-rows", "one-hot",
-    "quick-gelu", "recurrent-direction", "repeat-heads", "rms-norm", "rope", "sequence-first", "sequence-flatten",
-    "shuffle", "silu", "softmax", "squeeze-excite", "token-mixing", "token-pooling", "tokens", "unfold",
-    "width-softmax", "window-partition", "yolo-head",
+    "classifier-flatten", "dense-rows", "flattened-tail", "gelu-erf", "gelu-erf-halved-first", "gelu-erf-reordered",
+    "gelu-tanh", "group-norm", "hard-swish", "l2-normalize", "layer-norm", "layer-norm-map", "map-dense",
+    "norm-rows", "one-hot", "quick-gelu", "recurrent-direction", "repeat-heads", "rms-norm", "rope",
+    "sequence-first", "sequence-flatten", "shuffle", "silu", "softmax", "squeeze-excite", "token-mixing",
+    "token-pooling", "tokens", "unfold", "width-softmax", "window-partition", "yolo-head",
 })  # fmt: skip
 """The groups of operators that irkit recognises in a graph (see `irkit.checks.patterns`), by name."""
 
@@ -335,6 +340,7 @@ class Facts:
         opset: the opset to hand over. opset_min: the lowest that is known to work.
         ir_version: the newest ONNX IR version its tools read.
         batch: the batch size it takes. static_shapes: whether every shape must be a number.
+        tensor_ranks: ranks that tensors within the graph may have, where something is computed of them.
         input_ranks: ranks that an input of the graph may have. input_types: its element types.
         channel_multiple: channel counts are wished to be a multiple of this.
         single_context_parameters: no network with more weights than this is known to run without reloading weights.
@@ -362,6 +368,7 @@ class Facts:
     batch: NumberFact | None = None
     static_shapes: FlagFact | None = None
     input_ranks: NumbersFact | None = None
+    tensor_ranks: NumbersFact | None = None
     input_types: TextsFact | None = None
     channel_multiple: NumberFact | None = None
     single_context_parameters: NumberFact | None = None

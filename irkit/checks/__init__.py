@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 OF_MODELS = (
     "attention", "axes", "hosted", "layers", "layout", "model", "names", "operators", "opsets", "preprocessing",
-    "quantization", "ranges", "resources", "shapes", "speed", "training", "weights",
+    "quantization", "ranges", "resources", "shapes", "speed", "tensors", "training", "weights",
 )  # fmt: skip
 OF_OTHER_INPUTS = ("calibration", "dfc_building", "dfc_parsing", "scripts", "toolcalls")
 

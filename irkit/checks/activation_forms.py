@@ -56,7 +56,8 @@ def _gate(subject: Subject, sigmoid: Node) -> dict[Node, str]:
 def _gelu(subject: Subject, erf: Node) -> str:
     """The spelling of the GELU around an Erf; empty where there is none.
 
-    `gelu-erf` is what TorchScript exports: x / sqrt(2) first, then the product with x, * 0.5 last.
+    `gelu-erf` is what TorchScript exports: x / sqrt(2) first, then the product with x, * 0.5 last. Keras halves x
+    before the product.
     """
     scaled = made_by(subject, erf.input(0), "Div", "Mul")
     shifted = only_user(subject, erf, "Add")
@@ -75,7 +76,7 @@ def _gelu(subject: Subject, erf: Node) -> str:
         return "gelu-erf-reordered" if closes else ""
     halves = [made_by(subject, value, "Mul") for value in product.inputs]
     is_half = any(half is not None and same(subject, other_than(subject, half, 0.5), x) for half in halves)
-    return "gelu-erf-reordered" if is_half else ""
+    return "" if not is_half else "gelu-erf-halved-first" if scaled.op == "Div" else "gelu-erf-reordered"
 
 
 def _gelu_tanh(subject: Subject, tanh: Node) -> list[Node]:

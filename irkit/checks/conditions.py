@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from irkit import ops
+from irkit.checks.constant_operands import fits, has_channels_first, operand_shapes
 from irkit.identities import constant_integers, is_given, permutation
 from irkit.ir import Node, Value
 from irkit.linter import Subject
@@ -43,6 +44,10 @@ class Case(NamedTuple):
     def cut_axes(self) -> tuple[int, ...] | None:
         """The axes worked on; those that a Slice leaves whole are not among them."""
         axes = worked_axes(self.node)
+        if self.node.op == "Pad":
+            return padded_axes(self.node)
+        if axes is None and _reduces_all(self.node) and self.rank is not None:
+            return tuple(range(self.rank))
         if axes is None or self.node.op != "Slice" or not self.node.inputs[0]:
             return axes
         before, after = self.subject.shape(self.node.inputs[0]), self.subject.shape(self.node.output)
@@ -93,6 +98,22 @@ def worked_axes(node: Node) -> tuple[int, ...] | None:
     return constant_integers(node, "axes", slot) if is_given(node, "axes", slot) else None
 
 
+def padded_axes(node: Node) -> tuple[int, ...] | None:
+    """The axes that a Pad changes; None where the padding is computed."""
+    pads = constant_integers(node, "pads", 1)
+    if pads is None:
+        return None
+    counted = worked_axes(node) if is_given(node, "axes", 3) else tuple(range(len(pads) // 2))
+    if counted is None or len(counted) * 2 != len(pads):
+        return None
+    return tuple(axis for index, axis in enumerate(counted) if pads[index] or pads[index + len(counted)])
+
+
+def _reduces_all(node: Node) -> bool:
+    """Whether a reduction is over all axes, because none are given."""
+    return node.op.startswith("Reduce") and not is_given(node, "axes", 1) and not node.attr("noop_with_empty_axes")
+
+
 def _reverses(node: Node) -> bool:
     steps = constant_integers(node, "steps", 4) if is_given(node, "steps", 4) else ()
     return steps is None or any(step < 0 for step in steps)
@@ -131,6 +152,19 @@ def _one_sided(case: Case, wanted: bool) -> Iterator[Outcome]:
     found = " and ".join(format_shape(shape) for shape in operands)
     text = f"one operand must have the shape of the result; found {found}"
     yield Outcome((stretched <= 1) is wanted if known else None, text)
+
+
+def _constant_fits(case: Case, wanted: bool) -> Iterator[Outcome]:
+    found = operand_shapes(case.subject, case.node)
+    shapes = f"{format_shape(found[2])} for {format_shape(found[1])}" if found is not None else "none"
+    text = f"a constant must be one number, one a channel, or as large as the tensor; found {shapes}"
+    result = fits(case.subject, case.node)
+    yield Outcome(None if result is None else result is wanted, text)
+
+
+def _channels_first(case: Case, wanted: bool) -> Iterator[Outcome]:
+    is_so = has_channels_first(case.subject, case.node.input(0))
+    yield Outcome(is_so is wanted, f"the channels must {'' if wanted else 'not '}be axis 1")
 
 
 def _count(shape: Shape | None) -> int:
@@ -293,6 +327,8 @@ _TESTS: dict[str, Callable[[Case, Any], Iterator[Outcome]]] = {
     "out_rank": _out_rank,
     "same_rank": _same_rank,
     "one_sided": _one_sided,
+    "constant_fits": _constant_fits,
+    "channels_first": _channels_first,
     "axis": _axis,
     "axis_not": _axis_not,
     "axes": _axes,

@@ -67,7 +67,7 @@ def sliced(starts: str, ends: str, axes: str, steps: str = "[1, 1]") -> str:
         (reduced("axes=[-1,-2]"), Condition(axes=((2, 3),)), True),
         (reduced("axes=[2]"), Condition(axes=((2, 3),)), False),
         (reduced("axes=[-1]", "float32[*]"), Condition(axes=((3,),)), None),
-        (reduced(""), Condition(axes=((2, 3),)), None),
+        (reduced(""), Condition(axes=((2, 3),)), False),
         (reduced("axes=[0,2]"), Condition(axes_not=(0,)), False),
         (reduced("axes=[1,2]"), Condition(axes_not=(0,)), True),
         (reduced("axes=[1]"), Condition(attributes={"keepdims": AttributeTest(one_of=(1,))}), True),
@@ -123,6 +123,8 @@ OPERANDS = """graph(%x: float32[1,2,3,4], %w: float32[4]) -> (%y) {
         ("Mul(%x, %c)", Condition(one_sided=True), True),
         ("Mul(%column, %row)", Condition(one_sided=True), False),
         ("Mul(%column, %row)", Condition(one_sided=False), True),
+        ("Mul(%x, %c)", Condition(constant_fits=True), True),
+        ("Mul(%x, %x)", Condition(constant_fits=True), None),
         ("Clip(%x, _, %six)", Condition(left_out=(1,)), True),
         ("Clip(%x, _, %six)", Condition(left_out=(1, 2)), False),
         ("Pow(%x, %c)", Condition(values={"1": (2.0, 0.5)}), True),
@@ -161,3 +163,59 @@ def test_operands(op: str, condition: Condition, expected: bool | None) -> None:
 )  # fmt: skip
 def test_the_message_is_the_limit_and_what_was_found(graph: str, condition: Condition, text: str) -> None:
     assert case(graph, condition)[1] == text
+
+
+LAID_OUT = """graph(%x: float32[1,4,5,6]) -> (%y) {
+  %w: float32[4,4,1,1] = splat(1.0)
+  %rows: int64[3] = [1, 4, 30]
+  %k: float32[SHAPE] = splat(2.0)
+  %map = Conv(%x, %w) {kernel_shape=[1,1]} @conv
+  %relu = Relu(%map) @relu
+  %flat = Reshape(%relu, %rows) @flatten
+  %turned = Transpose(%flat) {perm=[0,2,1]} @turn
+  %last = Transpose(%relu) {perm=[0,2,3,1]} @last
+  %y = Mul(%DATA, %k) @n
+}"""
+
+
+@pytest.mark.parametrize(
+    ("data", "shape", "expected"),
+    [
+        ("relu", "", True),
+        ("relu", "1,4,1,1", True),
+        ("relu", "4,1,1", True),
+        ("relu", "1,4,5,6", True),
+        ("relu", "6", False),
+        ("relu", "1,1,5,6", False),
+        ("relu", "1,4,1,6", False),
+        ("relu", "3,4,5,6", False),
+        ("flat", "1,4,1", True),
+        ("flat", "1,4,30", False),  # (1, 30, 4) on the chip
+        ("flat", "1,30", False),
+        ("turned", "4", True),
+        ("turned", "1,30,4", True),
+        ("turned", "1,30,1", False),
+        ("last", "4", True),
+        ("last", "1,5,6,4", True),
+        ("last", "1,1,6,4", False),
+    ],
+)
+def test_constants_of_maps_tokens_and_flattened_maps(data: str, shape: str, expected: bool) -> None:
+    graph = LAID_OUT.replace("DATA", data).replace("SHAPE", shape)
+    assert case(graph, Condition(constant_fits=True))[0] is expected
+    assert case(graph, Condition(channels_first=True))[0] is (data in ("relu", "flat"))
+
+
+@pytest.mark.parametrize(
+    ("pads", "axes"),
+    [("[0, 0, 1, 1, 0, 0, 1, 1]", (2, 3)), ("[0, 1, 0, 0, 0, 0, 0, 0]", (1,)), ("[0, 0, 0, 0, 0, 0, 0, 2]", (3,))],
+)
+def test_the_axes_of_a_pad_are_those_it_changes(pads: str, axes: tuple[int, ...]) -> None:
+    graph = f"graph(%x: float32[1,2,3,4]) -> (%y) {{ %p: int64[8] = {pads}  %y = Pad(%x, %p) @n }}"
+    assert case(graph, Condition(axes=(axes,)))[0] is True
+    assert case(graph, Condition(axes_not=axes))[0] is False
+
+
+def test_a_reduction_without_axes_is_over_all() -> None:
+    assert case(reduced(""), Condition(axes=((0, 1, 2, 3),)))[0] is True
+    assert case(reduced("", "float32[*]"), Condition(axes=((1,),)))[0] is None

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.corpus
 
 CLEAN = [
     "imu__ts11", "imu__ts13-bn", "resnet18_w20__ts13-bn", "oddresnet__ts11-bn", "squeezenet1_1__ts13",
-    "conv_ae__ts13-bn", "dcgan__ts17-bn", "dscnn_kws_w36__ts17-bn", "edsr_tiny__ts13", "gelu_exact__ts11",
+    "dcgan__ts17-bn", "dscnn_kws_w36__ts17-bn", "edsr_tiny__ts13", "gelu_exact__ts11",
     "bn_shared_weight__ts13-bn",
 ]  # fmt: skip
 """Networks of forms that Hailo's own networks have."""
@@ -50,7 +50,7 @@ RULES = {
     "gutenye_cls_op9": "opset-version",
     "gelu_exact__dyn20": "unknown-operator",
     "bn_conv3d__dyn18-bn": "weak-evidence",
-    "skl_logreg": "foreign-operator",
+    "skl_logreg": "unsupported-operator",
     "loop_and_scan": "control-flow",
 }
 """A rule that has something to say of a model."""
