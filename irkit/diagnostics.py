@@ -160,6 +160,7 @@ class Grounds:
         nodes: how many there are.
         taken: how many are of a form that is known to be taken, by confidence: high, medium, low.
         partial: how many are taken in some cases only. unknown: of how many nothing is known.
+        doubtful: how many are said to be refused, on weak evidence.
         refused: names of those that are refused. wrong: of those that are accepted and compute something else.
     """
 
@@ -170,6 +171,12 @@ class Grounds:
     unknown: int
     refused: tuple[str, ...]
     wrong: tuple[str, ...]
+    doubtful: int = 0
+
+    @property
+    def open(self) -> int:
+        """Of how many nodes it is not known whether they are taken."""
+        return self.partial + self.unknown + self.doubtful
 
     def to_json(self) -> dict[str, Any]:
         """The numbers as plain data."""

@@ -59,7 +59,7 @@ def verdict_of(report: Report) -> Verdict:
         where = f" at {plural(len(wrong), 'node')}" if wrong else ""
         sentence = f"{Outlook.WRONG.value}{where}: it may compile, and the errors above spoil what comes out"
         return Verdict(Outlook.WRONG, sentence, rests_on, tuple(wrong))
-    if grounds is None or grounds.partial + grounds.unknown:
+    if grounds is None or grounds.open:
         return Verdict(Outlook.UNKNOWN, _not_known(grounds) + _rewritten(found), rests_on)
     return Verdict(Outlook.LIKELY, f"{Outlook.LIKELY.value}: nothing that is known stands in its way", rests_on)
 
@@ -76,7 +76,7 @@ def _refused(stops: Sequence[Finding], nodes: Sequence[str], grounds: Grounds | 
     if fixed < len(stops) or unreported:
         mended = f"{fixed} of {plural(len(stops), 'error')}" if fixed else "none of that"
         return Outlook.REFUSED, f"{sentence}; irkit optimize mends {mended}"
-    if grounds is not None and grounds.partial + grounds.unknown:
+    if grounds is not None and grounds.open:
         return Outlook.REFUSED, f"{sentence}; irkit optimize mends that; the rest is {_not_known(grounds)}"
     return Outlook.MENDED, f"{sentence}; irkit optimize mends that"
 
@@ -84,9 +84,11 @@ def _refused(stops: Sequence[Finding], nodes: Sequence[str], grounds: Grounds | 
 def _not_known(grounds: Grounds | None) -> str:
     if grounds is None:
         return Outlook.UNKNOWN.value
-    parts = [f"{grounds.partial} taken in some cases only"] * bool(grounds.partial)
+    parts = [f"{grounds.doubtful} probably refused"] * bool(grounds.doubtful)
+    parts += [f"{grounds.partial} taken in some cases only"] * bool(grounds.partial)
     parts += [f"{grounds.unknown} of which nothing is known"] * bool(grounds.unknown)
-    return f"{Outlook.UNKNOWN.value}: {' and '.join(parts)}, of {plural(grounds.nodes, 'node')}"
+    listed = " and ".join(filter(None, (", ".join(parts[:-1]), parts[-1])))
+    return f"{Outlook.UNKNOWN.value}: {listed}, of {plural(grounds.nodes, 'node')}"
 
 
 def _rewritten(found: Sequence[Finding]) -> str:

@@ -58,6 +58,20 @@ def sources(subject: Subject, node: Node) -> Iterator[Node]:
             yield source
 
 
+def is_behind_a_layer(subject: Subject, value: Value) -> bool:
+    """Whether a layer with weights takes part in computing a value."""
+    seen: set[Node] = set()
+    pending = [producer(subject, value)]
+    while pending:
+        node = pending.pop()
+        if node is not None and node not in seen:
+            if is_layer(subject, node):
+                return True
+            seen.add(node)
+            pending += sources(subject, node)
+    return False
+
+
 def named(nodes: Iterable[Node]) -> str:
     """Names of nodes for a message, at most 24."""
     names = [f"`{node.name}`" if node.name else f"the {node.op} that makes `{node.output.name}`" for node in nodes]

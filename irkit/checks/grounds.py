@@ -15,10 +15,10 @@ _REFUSED = (Status.UNSUPPORTED, Status.CONSTANT_ONLY, Status.PATTERN)
 def grounds(subject: Subject) -> Grounds:
     """Count the nodes that the chip would have to run, by what the target's table says of them.
 
-    What is refused on weak evidence counts as not known, as does a call of a function that could not be inlined.
+    A call of a function that could not be inlined counts as not known.
     """
     taken: Counter[str] = Counter({confidence.value: 0 for confidence in Confidence})
-    partial = 0
+    partial = doubtful = 0
     refused, wrong = [], []
     needs = subject.once(unmet_needs)
     judged = subject.once(verdicts)
@@ -30,13 +30,16 @@ def grounds(subject: Subject) -> Grounds:
             wrong.append(node.name)
         elif (verdict.status in _REFUSED and is_sure) or any(map(_is_sure, unmet)):
             refused.append(node.name)
-        elif verdict.status is Status.UNKNOWN or verdict.status in _REFUSED:
+        elif verdict.status in _REFUSED:
+            doubtful += 1
+        elif verdict.status is Status.UNKNOWN:
             unknown += 1
         elif verdict.status is Status.PARTIAL or unmet:
             partial += 1
         else:
             taken[verdict.confidence.value] += 1
-    return Grounds(subject.target.version, len(subject.nodes), taken, partial, unknown, tuple(refused), tuple(wrong))
+    total = len(subject.nodes)
+    return Grounds(subject.target.version, total, taken, partial, unknown, tuple(refused), tuple(wrong), doubtful)
 
 
 def _is_sure(confidence: Confidence) -> bool:

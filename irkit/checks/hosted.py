@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from irkit import ops
-from irkit.checks.cuts import named
+from irkit.checks.cuts import is_behind_a_layer, named
 from irkit.checks.heads import advice_to_cut, heads
 from irkit.checks.reading import shape_in
 from irkit.checks.telling import grounds, told, with_advice
@@ -95,8 +96,15 @@ def embedding_lookup(subject: Subject) -> Iterator[Found]:
     for found in told(subject, "embedding-lookup", detail=_table_size):
         if found.node is None:
             continue
+        index = found.node.input(1)
+        if index is not None and is_behind_a_layer(subject, index):  # as in a codebook, amid the network
+            yield replace(found, advice=advice_to_cut(subject, found.node) or _SPLIT)
+            continue
         users = [user for user in found.node.successors if user in subject.nodes]
         yield with_advice(found, _start_at(users))
+
+
+_SPLIT = "split the network around it into two parts for the chip; the host looks the rows up in between"
 
 
 def _start_at(users: list[Node]) -> str:

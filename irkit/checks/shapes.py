@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -33,6 +34,10 @@ def dynamic_shape(subject: Subject) -> Iterator[Found]:
             yield Found(message, severity=severity_of(fact.confidence), fixable=fixable, advice=advice)
 
 
+_NAME = re.compile(r"[A-Za-z_][\w.-]*")
+"""Names of dimensions that `--bind` is good for; Paddle calls each of them `?`."""
+
+
 def _dynamic_input(subject: Subject, value: Value) -> tuple[str, bool, str] | None:
     """Message, whether it is repaired unasked, and advice, about one input; None where its shape is static."""
     if not isinstance(value.type, TensorType):
@@ -49,8 +54,9 @@ def _dynamic_input(subject: Subject, value: Value) -> tuple[str, bool, str] | No
     others = [axis for axis in free if axis > 0]
     if not others:
         return message, subject.runs("static-shapes"), "irkit optimize makes it 1"
-    if all(isinstance(shape[axis], str) for axis in others):
-        return message, False, "irkit optimize " + " ".join(f"--bind {shape[axis]}=NUMBER" for axis in others)
+    names = dict.fromkeys(str(shape[axis] or "?") for axis in others)
+    if all(map(_NAME.fullmatch, names)):
+        return message, False, "irkit optimize " + " ".join(f"--bind {name}=NUMBER" for name in names)
     return message, False, f"irkit optimize --shape {value.name}={_sizes((1, *shape[1:]))}"
 
 

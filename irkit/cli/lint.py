@@ -155,7 +155,8 @@ def _show_text(reports: Sequence[Report], target: Target, options: argparse.Name
             console.result(statistics_text(report, title, style))
         else:
             console.result(lint_text(report, title, style, verbose=options.verbose))
-        console.result(f"next: {next_command(report, options)}")
+        command = next_command(report, options)
+        console.result(f"next: {command}" + "   # with your numbers for NUMBER" * ("NUMBER" in command))
 
 
 def next_command(report: Report, options: argparse.Namespace) -> str:

@@ -195,23 +195,41 @@ def pass_options(options: argparse.Namespace) -> list[str | Pass]:
     return [*options.pass_options, *short]
 
 
+_SHAPING = {
+    "target": "--target", "rules": "--rules", "passes": "--passes", "bind": "--bind", "shape": "--shape",
+    "start": "--start", "cut": "--cut", "only": "--only", "skip": "--skip", "pass_options": "--pass",
+    "multiple": "--multiple", "accept_drift": "--accept-drift",
+}  # fmt: skip
+"""Flags that decide what the model becomes, by the name of the option."""
+
+
+def _given(options: argparse.Namespace) -> list[str]:
+    """The flags that decided what the model became, to be given again."""
+    words = ["--exact"] if options.exact else []
+    for name, flag in _SHAPING.items():
+        value = getattr(options, name)
+        values = value if isinstance(value, list) else [] if value is None else [value]
+        words += [word for item in values for word in (flag, str(item))]
+    return words
+
+
 def next_command(result: OptimizeResult, options: argparse.Namespace, folder: Path) -> str:
     """What to type next: mend what is left, or hand the model to the compiler."""
     from irkit.cli.lint import next_command as lint_next
 
     errors = [finding for finding in result.report.findings if finding.severity is Severity.ERROR]
     model = str(folder / "model.onnx")
+    again, over = ["irkit", "optimize", str(options.model), *_given(options)], ["-o", str(folder), "--force"]
     if not errors:
         if options.calib is None and options.random_calib is None and not result.gaps:
-            return arguments.command_line("irkit", "optimize", str(options.model), "--calib", "PATH", "-o", str(folder))
-        return arguments.command_line("irkit", "compile", str(folder)) + "   (where the Dataflow Compiler is installed)"
-    again = lint_next(result.report, options)
-    if "--bind" in again or "--shape" in again:
-        return again
+            return arguments.command_line(*again, "--calib", "PATH", *over)
+        return arguments.command_line("irkit", "compile", str(folder)) + "   # where the Dataflow Compiler is installed"
+    sized = lint_next(result.report, options)
+    if "--bind" in sized or "--shape" in sized:
+        return sized
     if all(finding.rule == "drift-not-accepted" for finding in errors):
-        target = ["--target", options.target] if options.target else []
-        exact = arguments.command_line("irkit", "optimize", str(options.model), *target, "--exact")
-        return f"{exact}   (keeps the function; or accept the change: --accept-drift)"
+        exact = arguments.command_line(*again, "--exact", *over)
+        return f"{exact}   # keeps the function; or accept the change: --accept-drift"
     if any(finding.rule in ("wrong-rewrite", "pass-failed") for finding in errors):
         own = [word for path in options.passes for word in ("--passes", str(path))]
         only = ["--pipeline", options.only] if options.only else []

@@ -59,7 +59,7 @@ def _rule(code: str, doc: RuleDoc | None, found: list[Finding]) -> dict[str, Any
         "id": code,
         "name": doc.name,
         "shortDescription": {"text": doc.what},
-        "fullDescription": {"text": f"{doc.what} {doc.why}"},
+        "fullDescription": {"text": f"{doc.what} {doc.why[:1].upper()}{doc.why[1:]}"},
         "help": {"text": text, "markdown": markdown},
         "defaultConfiguration": {"level": _LEVELS[doc.severity]},
     }

@@ -63,7 +63,7 @@ def test_optimize_writes_the_folder_and_tells_what_it_did(capsys: pytest.Capture
     assert "\n  proof        equal: " in out
     assert "its function is proven to be kept" in out
     last = out.splitlines()[-1]
-    assert last == f"next: irkit optimize {PLAIN} --calib PATH -o imu_classifier_bn-hailo8"
+    assert last == f"next: irkit optimize {PLAIN} --calib PATH -o imu_classifier_bn-hailo8 --force"
     assert os.listdir(here) == [folder.name]
 
 
