@@ -159,6 +159,8 @@ TORCHSCRIPT = """%a = Div(%x, %root) @a  %e = Erf(%a) @erf  %b = Add(%e, %one) @
   %y = Mul(%c, %half) @d"""
 DYNAMO = """%a = Mul(%x, %inverse) @a  %e = Erf(%a) @erf  %b = Add(%e, %one) @b  %h = Mul(%half, %x) @h
   %y = Mul(%h, %b) @d"""
+KERAS = """%a = Div(%x, %root) @a  %e = Erf(%a) @erf  %b = Add(%e, %one) @b  %h = Mul(%half, %x) @h
+  %y = Mul(%h, %b) @d"""
 
 CASES = {
     "attention, Split": (ATTENTION.replace("PARTS", SPLIT), {"attention": {
@@ -256,6 +258,7 @@ graph(%x: float32[1,4,8]) -> (%y) {
 }""", {"quick-gelu": {"a", "s", "m"}}),
     "GELU of TorchScript": (GELU.replace("BODY", TORCHSCRIPT), {"gelu-erf": {"erf"}}),
     "GELU of dynamo": (GELU.replace("BODY", DYNAMO), {"gelu-erf-reordered": {"erf"}}),
+    "GELU of Keras": (GELU.replace("BODY", KERAS), {"gelu-erf-halved-first": {"erf"}}),
     "GELU by tanh": ("""
 graph(%x: float32[1,4,8]) -> (%y) {
   %three: float32[] = 3.0  %c: float32[] = 0.044715  %r: float32[] = 0.7978846  %one: float32[] = 1.0
