@@ -54,7 +54,9 @@ def set_known_aside(report: Report, file: Path) -> int:
 
     Raises `OptionError` where the file cannot be read.
     """
-    known = Counter({entry["fingerprint"]: entry["count"] for entry in _read(file).get(_key(report), [])})
+    models = _read(file)
+    entries = models.get(_key(report, file)) or models.get(_base(report), [])
+    known = Counter({entry["fingerprint"]: entry["count"] for entry in entries})
     fresh = []
     for finding in report.findings:
         text = fingerprint(finding)
@@ -73,7 +75,7 @@ def write_known(report: Report, file: Path) -> int:
     Raises `OptionError` where the file is there and cannot be read, `OutputError` where it cannot be written.
     """
     models = _read(file) if file.exists() else {}
-    models[_key(report)] = _entries(report.findings)
+    models[_key(report, file)] = _entries(report.findings)
     text = json.dumps({"irkit-baseline": FORMAT, "models": dict(sorted(models.items()))}, indent=2, ensure_ascii=False)
     temporary = file.with_name(f".{file.name}.{os.getpid()}")
     try:
@@ -95,8 +97,13 @@ def _entries(findings: Iterable[Finding]) -> list[dict[str, Any]]:
     return sorted(entries.values(), key=lambda entry: (entry["code"], entry["node"], entry["fingerprint"]))
 
 
-def _key(report: Report) -> str:
-    """The model as the file names it: without folders, so that it stays known wherever it lies."""
+def _key(report: Report, file: Path) -> str:
+    """The model as the file names it: from the file's folder where it is below it, else without folders."""
+    model, folder = Path(os.path.abspath(report.model)), Path(os.path.abspath(file)).parent
+    return model.relative_to(folder).as_posix() if model.is_relative_to(folder) else _base(report)
+
+
+def _base(report: Report) -> str:
     return re.split(r"[\\/]", report.model)[-1]
 
 

@@ -199,6 +199,17 @@ def test_a_baseline_of_another_name_or_file_knows_nothing(tmp_path: Path) -> Non
         assert len(report.findings) == left
 
 
+def test_models_of_one_name_are_told_apart_by_their_folders(tmp_path: Path) -> None:
+    file = tmp_path / "known.json"
+    for folder, node in (("a", "first"), ("b", "second")):
+        write_known(Report(str(tmp_path / folder / "model.onnx"), "hailo8", [finding(node=node)]), file)
+    assert list(json.loads(file.read_text())["models"]) == ["a/model.onnx", "b/model.onnx"]
+    for folder, node, left in (("a", "first", 0), ("a", "second", 1), ("b", "second", 0), ("c", "first", 1)):
+        report = Report(str(tmp_path / folder / "model.onnx"), "hailo8", [finding(node=node)])
+        set_known_aside(report, file)
+        assert len(report.findings) == left
+
+
 def test_a_baseline_tells_how_many_are_gone(tmp_path: Path) -> None:
     file = tmp_path / "known.json"
     write_known(Report("m", "hailo8", [finding(), finding(node="other")]), file)
