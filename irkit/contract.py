@@ -51,9 +51,10 @@ def _check_types(item: Pass, known: dict[Problem, str], context: Context, watch:
     """Raise `UserPassError` where types do not fit together that did before."""
     for problem, text in _problems(context).items():
         makers = [value.producer for value in problem.node.inputs if value is not None and value.producer is not None]
-        if text not in known.values() and watch.place_of(problem.node, *makers):
+        places: tuple[Node | str, ...] = (problem.node, *makers, "type")
+        if text not in known.values() and watch.place_of(*places):
             what = f"it leaves {problem.node!r} with types that do not fit: {problem.message}"
-            raise broken(item, what, watch, problem.node, *makers)
+            raise broken(item, what, watch, *places)
 
 
 def _problems(context: Context) -> dict[Problem, str]:

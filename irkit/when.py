@@ -30,7 +30,8 @@ def not_for(owner: object, target: Target | None) -> str:
         return _reason(when, target)
     except Exception as error:
         kind = "" if isinstance(error, OptionError) else f"{type(error).__name__}: "
-        raise OptionError(f"{_described(owner, when)}: when={when!r}: {kind}{error}") from error
+        wanted = "when" if callable(when) else f"when={when!r}"
+        raise OptionError(f"{_described(owner, when)}: {wanted}: {kind}{error}") from error
 
 
 def _reason(when: When, target: Target) -> str:

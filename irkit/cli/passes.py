@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import inspect
+import shlex
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +35,8 @@ def run(options: argparse.Namespace) -> int:
     if options.name:
         cls = library.find(options.name)
         console.result_json(_plain(cls)) if options.format == "json" else console.result(_page(cls))
-        console.message(f"next: irkit optimize MODEL --only {cls.name}")
+        given = "".join(f" --passes {shlex.quote(str(path))}" for path in options.passes)
+        console.message(f"next: irkit optimize MODEL{given} --only {cls.name}")
         return 0
     found = library.all()
     if options.format == "json":
@@ -70,8 +72,7 @@ def _options(cls: type[Pass]) -> list[tuple[str, str, Any]]:
         default: Any = item.default
         if item.default_factory is not dataclasses.MISSING:
             default = item.default_factory()
-        shown = "required" if default is dataclasses.MISSING else default
-        found.append((item.name, type_label(option_type(cls, item.name)), shown))
+        found.append((item.name, type_label(option_type(cls, item.name)), default))
     return found
 
 

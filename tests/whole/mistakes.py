@@ -182,6 +182,9 @@ EDITED = (
     Mistake("an input too many", run("node.set_inputs([*node.inputs, graph.values['x']])  # here"), "2 inputs", "act"),
     Mistake("attributes changed in place", run("node.attrs['alpha'] = 1.0  # here"), "by node.set_attr(", "act"),
     Mistake("a type by its name", run("node.output.type = 'float32'  # here"), "found 'float32'", "act"),
+    Mistake("an input of another size", run("""
+        graph.values['x'].type = irkit.TensorType(irkit.DType.FLOAT32, (2, 4))  # here"""),
+            "types that do not fit", "last"),
     Mistake("a wrong file", run("irkit.load('nowhere.onnx')  # here"), "nowhere.onnx", "act"),
 )  # fmt: skip
 

@@ -42,7 +42,9 @@ def test_the_skeleton_runs_and_its_test_passes(
     with irkit.load(tmp_path / "out" / "model.onnx") as found:
         assert [node.op for node in found.graph] == ["Abs"]
     assert main(["passes", "my-first-pass", "--passes", str(folder)]) == 0
-    assert "most_rank: int = 8" in capsys.readouterr().out
+    told = capsys.readouterr()
+    assert "most_rank: int = 8" in told.out
+    assert f"next: irkit optimize MODEL --passes '{folder}' --only my-first-pass" in told.err
 
 
 def test_the_test_of_a_skeleton_fails_where_the_pass_is_wrong(tmp_path: Path) -> None:
