@@ -9,7 +9,7 @@ known.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from irkit.errors import ModelError
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, np.dtype[Any]]
 
+_RESHAPES = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Dropout"})
 _LAYOUTS = {4: "NCHW", 3: "NLC", 2: "NC"}
 
 
@@ -35,6 +36,7 @@ class Port:
         name: of the value in ONNX. node: that makes an output; "" for an input.
         shape: in ONNX, batch included. dtype: as numpy names it.
         layout: what the axes of the shape are: `NCHW`, `NHWC`, `NLC`, `NC` or `unknown`.
+        result: the shape of the output where the network only reshapes behind `node`; () where it does not.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Port:
     shape: tuple[int, ...]
     dtype: str
     layout: str
+    result: tuple[int, ...] = ()
 
     @property
     def device_shape(self) -> tuple[int, int, int] | None:
@@ -75,13 +78,16 @@ class Port:
     @classmethod
     def of_json(cls, plain: dict[str, Any]) -> Port:
         """What `to_json` wrote."""
-        return cls(plain["name"], plain.get("node", ""), tuple(plain["shape"]), plain["dtype"], plain["layout"])
+        shape, result = tuple(plain["shape"]), tuple(plain.get("result", ()))
+        return cls(plain["name"], plain.get("node", ""), shape, plain["dtype"], plain["layout"], result)
 
     def to_json(self) -> dict[str, Any]:
         """As io_map.json has it, before a HEF exists."""
         plain: dict[str, Any] = {"name": self.name}
         if self.node:
             plain["node"] = self.node
+        if self.result:
+            plain["result"] = list(self.result)
         device = None if self.device_shape is None else list(self.device_shape)
         plain.update(shape=list(self.shape), dtype=self.dtype, layout=self.layout)
         plain["device"] = {"name": None, "shape": device, "layout": "HWC"}
@@ -94,13 +100,33 @@ def input_ports(model: Model) -> tuple[Port, ...]:
 
 
 def output_ports(model: Model) -> tuple[Port, ...]:
-    """The outputs. Raises `ModelError` where a shape is not static, or where an output is not made by a node."""
+    """The outputs. Raises `ModelError` where a shape is not static, or where an output is not made by a node.
+
+    What only reshapes at the end is left to the host: the compiler drops such nodes, and then finds no end node.
+    """
     ports = []
     for value in model.graph.outputs:
         if value.producer is None:
             raise ModelError(f"output `{value.name}` is an input or a constant, so no node of the chip makes it")
-        ports.append(_port(value, value.producer.name, makes_channels_last(value)))
+        made = _before_reshapes(value)
+        node = made.producer.name if made.producer is not None else ""
+        port = _port(made, node, makes_channels_last(made))
+        result = () if made is value else _port(value, node, False).shape
+        ports.append(replace(port, name=value.name, result=result))
     return tuple(ports)
+
+
+def _before_reshapes(value: Value) -> Value:
+    """The value that an output is a reshape of, where a node of the chip makes it for that output alone."""
+    found = value
+    while (node := found.producer) is not None and node.op in _RESHAPES and not node.domain:
+        source = node.input(0)
+        if source is None or source.producer is None or source.constant is not None:
+            return value
+        if source.use_count > 1 or source.is_graph_output:
+            return value
+        found = source
+    return found
 
 
 def _port(value: Value, node: str, is_channels_last: bool) -> Port:

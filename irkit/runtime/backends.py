@@ -103,7 +103,7 @@ class HailoBackend:
         array = np.asarray(array)
         if entry["layout"] == "NCHW":
             array = array.reshape(len(array), *entry["device"]["shape"]).transpose(0, 3, 1, 2)
-        return np.ascontiguousarray(array.reshape(entry["shape"]))
+        return np.ascontiguousarray(array.reshape(entry.get("result") or entry["shape"]))
 
     def close(self) -> None:
         """Let the device go."""

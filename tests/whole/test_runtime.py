@@ -286,3 +286,36 @@ def test_compare_with_recorded_tensors(tmp_path: Path) -> None:
     assert main(["compare", str(IMU), str(tmp_path / "same.npz"), *data]) == 0
     assert main(["compare", str(IMU), str(tmp_path / "other.npz"), *data]) == 1
     assert main(["compare", str(IMU), str(tmp_path / "same.npz")]) == 2
+
+
+VIEWED = """
+opset 17
+graph(%x: float32[1,4,6,5]) -> (%y) {
+  %w: float32[3,4,1,1] = random(seed=1)
+  %c = Conv(%x, %w) {kernel_shape=[1,1]} @conv
+  %r = Relu(%c) @relu
+  %y = Flatten(%r) @view
+}
+"""
+
+
+@pytest.mark.usefixtures("doubles")
+def test_what_only_reshapes_at_the_end_is_left_to_the_host(tmp_path: Path) -> None:
+    """The compiler drops such a node, and then does not find it as an end node; the order of numbers is the model's."""
+    irkit.save(irkit.parse_model(VIEWED), tmp_path / "viewed.onnx")
+    data = np.random.default_rng(0).normal(size=(20, 6, 5, 4)).astype(np.float32)
+    bundle = optimize(tmp_path, data=data, model=tmp_path / "viewed.onnx")
+    assert read_json(bundle / "script.json")["end_nodes"] == ["relu"]
+    assert read_json(bundle / "io_map.json")["outputs"][0]["result"] == [1, 90]
+    assert main(["compile", str(bundle)]) == 0
+    with irkit.runtime.Pipeline(bundle) as pipeline:
+        got = pipeline(channels_first(data))["y"]
+    wanted = in_float(tmp_path / "viewed.onnx", data)
+    assert got.shape == wanted.shape
+    assert np.abs(got - wanted).mean() < 0.02 * np.abs(wanted).max()
+    for name in ("selftest.py", "io_map.json", "script.json", "model.onnx"):
+        shutil.copy(bundle / name, bundle / "compiled")
+    shutil.copytree(bundle / "golden", bundle / "compiled" / "golden")
+    command = [sys.executable, str(bundle / "compiled" / "selftest.py"), "--frames", "5"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -87,9 +87,9 @@ def measure(hef_path: Path, frames: int) -> dict[str, Any]:
             samples = timed(run, count, frames)
         architecture = identify(device)
     boxes = {entry["name"] for entry in io_map["outputs"] if entry["device"].get("nms")}
-    layouts = {entry["name"]: entry["layout"] for entry in io_map["outputs"]}
+    entries = {entry["name"]: entry for entry in io_map["outputs"]}
     expected_outputs = {
-        name: channels_last(array, layouts[name]) for name, array in outputs.items() if name not in boxes
+        name: channels_last(array, entries[name]) for name, array in outputs.items() if name not in boxes
     }
     checks = [*repeated(first, second), *compared(first, expected_outputs)]
     expected = (
@@ -232,9 +232,10 @@ def identify(device: Any) -> str:
         return f"not told ({error})"
 
 
-def channels_last(array: Any, layout: str) -> Any:
-    """An output of the float model as the device orders it."""
-    return array.transpose(0, 2, 3, 1) if layout == "NCHW" else array
+def channels_last(array: Any, entry: dict[str, Any]) -> Any:
+    """An output of the float model as the device orders it: before what only reshapes it at the end."""
+    array = array.reshape(len(array), *entry["shape"][1:])
+    return array.transpose(0, 2, 3, 1) if entry["layout"] == "NCHW" else array
 
 
 def repeated(first: list[dict[str, Any]], second: list[dict[str, Any]]) -> list[dict[str, Any]]:

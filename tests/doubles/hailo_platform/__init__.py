@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from hailo_sdk_client import normalizations, normalized
-from hailo_sdk_client.network import channels_last_inputs
+from hailo_sdk_client import normalizations
+from hailo_sdk_client.network import Floats, values_by_node
 
 __version__ = "4.23.0"
 
@@ -281,18 +281,15 @@ class _Numbers:
     """What the chip computes: the ONNX model, its inputs and outputs on their grids."""
 
     def __init__(self, hef: HEF) -> None:
-        import onnxruntime
-
         folders = [Path(hef.path).parent, Path(hef.path).parent.parent]
-        model = next(folder / "model.onnx" for folder in folders if (folder / "model.onnx").exists())
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        self._session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
-        self._outputs, self._last = _read(model)
+        model = str(next(folder / "model.onnx" for folder in folders if (folder / "model.onnx").exists()))
         self._hef = hef
         script = Path(hef.path).parent / "resolved.alls"  # what the chip normalizes is in a real HEF
-        layers = [info.name for info in hef.get_input_vstream_infos()]
-        self._how = normalizations(script.read_text(), layers) if script.exists() else {}
+        self._layers = [info.name for info in hef.get_input_vstream_infos()]
+        how = normalizations(script.read_text(), self._layers) if script.exists() else {}
+        made = values_by_node(model)
+        self._outputs = {info.name: made[info.stream.original_names[-1]] for info in hef.get_output_vstream_infos()}
+        self._floats = Floats(model, self._layers, list(self._outputs.values()), how)
         self._first: dict[str, Any] | None = None
 
     def stored(self, array: Any, stream: Any) -> Any:
@@ -304,19 +301,11 @@ class _Numbers:
         return ((stored - grid.zero_point) * grid.scale).astype(np.float32)
 
     def run(self, feeds: list[Any]) -> dict[str, Any]:
-        named = {}
-        streams = [info.name for info in self._hef.get_input_vstream_infos()]
-        for info, feed, layer in zip(self._session.get_inputs(), feeds, streams, strict=True):
-            seen = normalized(feed, layer, self._how)
-            first = seen.transpose(2, 0, 1) if len(info.shape) == 4 and info.name not in self._last else seen
-            named[info.name] = np.ascontiguousarray(first.reshape(info.shape), np.float32)
-        names = [output.name for output in self._session.get_outputs()]
-        values = dict(zip(names, self._session.run(names, named), strict=True))
+        values = self._floats.run(dict(zip(self._layers, feeds, strict=True)))
         found = {}
-        for info in self._hef.get_output_vstream_infos():
-            value = next(self._outputs[node] for node in reversed(info.stream.original_names) if node in self._outputs)
+        for name, value in self._outputs.items():
             array = values[value][0]
-            found[info.name] = array.transpose(1, 2, 0) if array.ndim == 3 else array
+            found[name] = array.transpose(1, 2, 0) if array.ndim == 3 else array
         return self._faulty(found)
 
     def _faulty(self, found: dict[str, Any]) -> dict[str, Any]:
@@ -335,12 +324,3 @@ class _Numbers:
         grid = info.stream.quantization
         stored = np.clip(np.rint(array / grid.scale + grid.zero_point), 0, 255)
         return ((stored - grid.zero_point) * grid.scale).astype(np.float32).reshape(info.shape)
-
-
-def _read(model: Path) -> tuple[dict[str, str], set[str]]:
-    """Outputs by the nodes that make them, and the inputs that are laid out channels last."""
-    import irkit
-
-    with irkit.load(model) as opened:
-        outputs = {value.producer.name: value.name for value in opened.graph.outputs if value.producer is not None}
-        return outputs, channels_last_inputs(opened)

@@ -22,7 +22,7 @@ from hailo_sdk_client.model_translator.exceptions import (
     ParsingWithRecommendationException,
     UnsupportedOperationError,
 )
-from hailo_sdk_client.network import Network, parse_network
+from hailo_sdk_client.network import Floats, Network, parse_network
 
 __version__ = "3.33.1"
 
@@ -258,32 +258,16 @@ def normalizations(script: str, inputs: list[str]) -> dict[str, tuple[Any, Any]]
     return found
 
 
-def normalized(array: Any, layer: str, how: dict[str, tuple[Any, Any]]) -> Any:
-    """What the network sees of (N, height, width, channels)."""
-    if layer not in how:
-        return np.asarray(array, np.float32)
-    mean, std = how[layer]
-    return ((np.asarray(array, np.float64) - mean) / std).astype(np.float32)
-
-
 def _ranges(network: Network, data: dict[str, Any], script: str) -> dict[str, list[float]]:
     """Ranges of inputs, as they are given, and of outputs over some of the calibration data."""
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(network.path, providers=["CPUExecutionProvider"])
+    values = list(network.outputs.values())
+    floats = Floats(network.path, list(data), values, normalizations(script, list(data)))
     ranges = {name: [float(array.min()), float(array.max())] for name, array in data.items()}
-    how, last = normalizations(script, list(data)), network.channels_last
-    feeds = {}
-    for info, (layer, array) in zip(session.get_inputs(), data.items(), strict=True):
-        seen = normalized(array, layer, how)
-        first = seen.transpose(0, 3, 1, 2) if len(info.shape) == 4 and info.name not in last else seen
-        feeds[info.name] = np.ascontiguousarray(first.reshape(len(array), *info.shape[1:]))
-    for index in range(len(next(iter(feeds.values())))):
-        values = list(network.outputs.values())
-        results = session.run(values, {name: array[index : index + 1] for name, array in feeds.items()})
-        for layer, result in zip(network.outputs, results, strict=True):
+    for index in range(len(next(iter(data.values())))):
+        results = floats.run({name: array[index] for name, array in data.items()})
+        for layer, value in network.outputs.items():
             low, high = ranges.get(layer, [0.0, 0.0])
-            ranges[layer] = [min(low, float(result.min())), max(high, float(result.max()))]
+            ranges[layer] = [min(low, float(results[value].min())), max(high, float(results[value].max()))]
     return ranges
 
 

@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 from hailo_sdk_client.model_translator.exceptions import (
     InvalidHNError,
     MisspellNodeError,
@@ -41,7 +42,6 @@ class Network:
     hn: dict[str, Any]
     outputs: dict[str, str] = field(default_factory=dict)
     ranges: dict[str, list[float]] = field(default_factory=dict)
-    channels_last: list[str] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         return dict(vars(self))
@@ -105,13 +105,7 @@ class _Maker:
             self._layers[f"{self._name}/output_layer{index}"] = {
                 "type": "output_layer", "input": [layer], "output_shapes": shape, "original_names": [],
             }  # fmt: skip
-        return Network(
-            self._name,
-            self._path,
-            {"name": self._name, "layers": self._layers},
-            outputs,
-            channels_last=sorted(channels_last_inputs(self._model)),
-        )
+        return Network(self._name, self._path, {"name": self._name, "layers": self._layers}, outputs)
 
     def _needed(self) -> list[irkit.Node]:
         pending, seen = list(self._ends), set()
@@ -184,3 +178,37 @@ def _last(value: irkit.Value) -> bool:
 def channels_last_inputs(model: irkit.Model) -> set[str]:
     """Inputs that are laid out channels last."""
     return {value.name for value in model.graph.inputs if _last(value)}
+
+
+class Floats:
+    """The ONNX model in float: any value of it, for real numbers as the chip has them, by input layer."""
+
+    def __init__(self, path: str, layers: list[str], values: list[str], how: dict[str, tuple[Any, Any]]) -> None:
+        from irkit.executor import open_session
+
+        with irkit.load(path) as model:
+            outputs = {value.name for value in model.graph.outputs}
+            self._last = channels_last_inputs(model)
+            given = [value for value in model.graph.inputs if not value.is_initializer]
+            pairs = zip(given, layers, strict=True)
+            self._inputs = [(value.name, tuple(value.shape or ()), layer) for value, layer in pairs]
+            self._session = open_session(model, [name for name in values if name not in outputs])
+        self._how = how
+
+    def run(self, frame: dict[str, Any]) -> dict[str, Any]:
+        """One frame (height, width, channels) by layer; values by name, batch axis included."""
+        feed = {}
+        for name, shape, layer in self._inputs:
+            array = np.asarray(frame[layer], np.float64)
+            if layer in self._how:
+                mean, std = self._how[layer]
+                array = (array - mean) / std
+            first = array.transpose(2, 0, 1) if len(shape) == 4 and name not in self._last else array
+            feed[name] = np.ascontiguousarray(first.reshape(shape), np.float32)
+        return self._session.run(feed)
+
+
+def values_by_node(path: str) -> dict[str, str]:
+    """What nodes make, by their names."""
+    with irkit.load(path) as model:
+        return {node.name: node.output.name for node in model.graph}
