@@ -116,12 +116,14 @@ def _bounds(subject: Subject, node: Node) -> str:
 
 @rule("HAI129", "operand-ranks", Severity.WARNING)
 def operand_ranks(subject: Subject) -> Iterator[Found]:
-    """Two computed operands of different rank.
+    """Two operands that do not go together in the compiler's order of axes.
 
-    Why: ONNX fills up the shorter shape with ones on the left; the compiler keeps its own order of axes, in which that
-    is another axis, and implicit filling failed.
-    Example: `(1, 64, 8, 8) * (64, 1, 1)` where both are computed.
-    Fix: give both operands a rank of 4 (`unsqueeze`, `keepdim=True`).
+    Why: ONNX fills up the shorter shape with ones on the left; the compiler has the channels last, so that this is
+    another axis there: implicit filling failed, and constants did not broadcast ("constant shape (1, 2, 8400) not
+    broadcastable to [1, 8400, 2]").
+    Example: `(1, 64, 8, 8) * (64, 1, 1)` where both are computed; a map times a constant of shape (1, 1, 8, 8).
+    Fix: give both operands a rank of 4 (`unsqueeze`, `keepdim=True`), and constants one number a channel or the shape
+    of the map.
     """
     yield from told(subject, "operand-ranks")
 

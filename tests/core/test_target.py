@@ -349,3 +349,43 @@ def test_the_readme_explains_every_key() -> None:
     words = {word.value for kind in (Status, Confidence, SourceKind) for word in kind}
     missing = sorted(key for key in keys | words if not re.search(rf"(?<![\w-]){key}(?![\w-])", text))
     assert missing == []
+
+
+FAMILY = """
+[family.rare]
+operators = ["Celu", "Selu"]
+status = "unsupported"
+confidence = "low"
+advice = "use Relu"
+evidence = [{ source = "log", says = "its relatives are refused" }]
+"""
+
+
+def test_a_family_stands_for_an_entry_of_each_of_its_operators(tmp_path: Path) -> None:
+    target = read(tmp_path, HEAD + FAMILY + SOURCE)
+    assert target.operators["Celu"] == target.operators["Selu"]
+    assert target.operators["Celu"].advice == "use Relu"
+
+
+def test_a_table_that_inherits_may_say_more_of_one_of_a_family(tmp_path: Path) -> None:
+    write(tmp_path, HEAD + FAMILY + SOURCE)
+    child = HEAD.replace('"chip"', '"child"') + 'inherits = "chip"\n'
+    own = "[op.Selu]\nstatus = 'supported'\nconfidence = 'high'\nevidence = []\n"
+    target = load_target(write(tmp_path, child + own, "child"))
+    assert target.operators["Selu"].status is Status.SUPPORTED
+    assert target.operators["Celu"].status is Status.UNSUPPORTED
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ("[op.Selu]\nstatus = 'supported'\nconfidence = 'high'\nevidence = []\n", "`Selu` has an entry of its own"),
+        (FAMILY.replace("rare", "other"), "`Celu` has a family already"),
+        (FAMILY.replace("rare", "other").replace("Celu", "Elu").replace("Selu", "Relu").replace('"log"', '"lgo"'),
+         "there is no source `lgo`"),
+        (FAMILY.replace("rare", "other").replace("unsupported", "pattern"), "status `pattern` is for single operators"),
+    ],
+)  # fmt: skip
+def test_mistakes_in_families(tmp_path: Path, more: str, message: str) -> None:
+    with pytest.raises(TargetError, match=message):
+        read(tmp_path, HEAD + FAMILY + more + SOURCE)
