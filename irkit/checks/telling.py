@@ -87,7 +87,8 @@ def first_few(items: Iterable[str], shown: int = _SHOWN) -> str:
 
 
 def _name(node: Node, verdict: Verdict, detail: str) -> str:
-    described = ", ".join(part for part in (verdict.form, detail) if part)
+    form = "" if verdict.form in detail else verdict.form
+    described = ", ".join(part for part in (form, detail) if part)
     return f"{node.op_id} ({described})" if described else node.op_id
 
 
