@@ -9,7 +9,7 @@ MODELS := examples/01_imu_classifier/models
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format bench export wheel clean
+.PHONY: help demo test lint format bench example export wheel clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -32,6 +32,9 @@ format: $(VENV)/.ready-test ## let ruff sort imports and format
 
 bench: $(VENV)/.ready-bench ## measure irkit against its peers
 	$(BIN)/python -m benchmarks $(ARGS)
+
+example: $(VENV)/.ready-torch $(VENV)/.ready-verify ## from training to the gates: examples/03_imu_fsq, in minutes (installs PyTorch)
+	$(BIN)/python examples/03_imu_fsq/run.py $(ARGS)
 
 export: $(VENV)/.ready-torch ## export the example's models again (installs PyTorch)
 	$(BIN)/python examples/01_imu_classifier/export.py
