@@ -23,10 +23,13 @@ PAGE = ROOT / "docs" / "lint_accuracy.md"
 LINES = {"3.x": "hailo8", "5.x": "hailo10h"}
 """Lines of the compiler, and the chip whose table speaks of them."""
 
-FIRST_LOOK = """\
-## Held out: the first look
+FIRST_LOOKS = """\
+## Held out: the first looks
 
-**This is the score to go by.** When the rules were written, the held-out forms were run for the first time, for hailo8:
+**The second set's first look is the score to go by.** These are records: they do not change with the rules, and the
+table above tells today's figures.
+
+**The first set.** When the rules were written, its forms were run for the first time, for hailo8:
 
 | compiler | forms | right | level | not known | missed | wrong |
 | --- | --- | --- | --- | --- | --- | --- |
@@ -37,7 +40,29 @@ FIRST_LOOK = """\
 The rules do not reach the 85 % they reach on the forms they were written with. What they missed: `QuantizeLinear` and
 `QLinearAdd`, of which one finding tells for the whole model and at another node; a key cache of no length; constants
 that do not broadcast to the layout of the chip, in the decoding of boxes and beside a skewed map. What they did not
-know: `Selu`, `Cos`. The table above is of today.
+know: `Selu`, `Cos`. The rules were mended since, these kinds of form among them, up to 27 of 27: that figure is
+of forms that were known by then, and is no measure of others.
+
+**The second set.** After the first set had been looked at and rules mended, further forms were collected, by the
+published evidence only and without sight of the rules. Their first and only blind run, at commit 3aa9056, for hailo8:
+
+| compiler | forms | right | level | not known | missed | wrong |
+| --- | --- | --- | --- | --- | --- | --- |
+| 3.x | 15 | 8 (53%) | 7 | 0 | 7 | 0 |
+| 5.x | 18 | 10 (56%) | 10 | 0 | 8 | 0 |
+| both | 33 | 18 (55%) | 17 | 0 | 15 | 0 |
+
+For hailo10h the 18 of line 5.x scored 9 (50%). So of forms that nobody had in mind, lint finds little more than half.
+What it missed:
+
+- Tokens and axes: normalization of ViT tokens and before five heads, tokens brought back to a map, layer scale and the
+  channels-last block of ConvNeXt, the Gather of a query over the batch, a scale computed from a shape.
+- Layers that are too large: a bilinear Resize by eight, a patch embedding of 960 pixels, a convolution over 2000 columns,
+  a linear layer of 8192 features.
+- The rest: an input of rank 5, an input of one feature, a ConstantOfShape without a value, the integral of D-FINE.
+
+Ten of the fifteen were refused by the parser or the optimizer, five by the compiler. The evidence of most forms of this
+set is one report, or the form is inferred in part; three have high evidence, and two of these were right, one as error.
 """
 """What the held-out forms scored when they were first run. It is a record: it does not change with the rules."""
 
@@ -54,8 +79,8 @@ A refused form is **right** where a warning or an error of the lint says of the 
 it is refused, or may be. **Level** counts those at the level they deserve: error where the evidence of compiler 3.x is
 high, any level where it is not, since evidence of 5.x alone makes no error for Hailo-8. **Not known** is what lint says
 it does not know. **Missed** is what it says nothing of, or calls taken. **Wrong** counts errors at other nodes of these
-models that no report speaks against. About a third of the forms was **held out**: put aside before the rules were
-written, and no rule was tuned on it.
+models that no report speaks against. Two sets of forms were **held out**: one put aside before the rules were written,
+one collected after the first had been looked at, by somebody who had not read the rules.
 """
 
 _LIMITS = """\
@@ -77,7 +102,7 @@ def page() -> str:
     alarms = [alarm(form) for form in accepted()]
     parts = [_INTRO.format(refused=len(forms), accepted=len(alarms)), "## Refused forms\n"]
     parts.append("\n".join(_summary(scores)) + "\n")
-    parts += [FIRST_LOOK, "## Accepted forms\n", "\n".join(_alarms(alarms)) + "\n", _LIMITS]
+    parts += [FIRST_LOOKS, "## Accepted forms\n", "\n".join(_alarms(alarms)) + "\n", _LIMITS]
     parts += ["## Form by form\n", "For `hailo8`.\n", "\n".join(_details(scores["hailo8"])) + "\n"]
     return "\n".join(parts)
 
@@ -117,7 +142,7 @@ def _details(scores: Sequence[Score]) -> Iterator[str]:
         form, level = item.form, item.level.label if item.level is not None else ""
         if item.level is Severity.WARNING and form.must_be_error:
             level = "warning, should be error"
-        name = form.name + (" (held out)" if form.side == "held_out" else "")
+        name = form.name + ("" if form.side == "development" else f" ({form.side.replace('_', ' ')})")
         yield f"| {name} | {form.line} | {form.header['evidence']} | {item.outcome} | {item.codes} | {level} |"
 
 

@@ -152,7 +152,9 @@ def test_a_table_that_cannot_be_read(tmp_path: Path) -> None:
 
 
 def test_an_unknown_target_names_those_there_are() -> None:
-    with pytest.raises(TargetError, match=r"no target `hailo-8` \(did you mean hailo8\?\); known: hailo10h, hailo15h, hailo8"):
+    with pytest.raises(
+        TargetError, match=r"no target `hailo-8` \(did you mean hailo8\?\); known: hailo10h, hailo15h, hailo8"
+    ):
         load_target("hailo-8")
 
 
