@@ -176,10 +176,12 @@ def _defined_in(module: ModuleType) -> list[type[Pass]]:
     """The passes a module defines (not those it imports), each once. Raises `LibraryError` for two of one name."""
     classes = [item for item in vars(module).values() if isinstance(item, type) and issubclass(item, Pass)]
     passes = [cls for cls in dict.fromkeys(classes) if cls.name and cls.__module__ == module.__name__]
-    names = [cls.name for cls in passes]
-    for name in names:
-        if names.count(name) > 1:
-            raise LibraryError(f"two passes are called `{name}`; rename one")
+    by_name: dict[str, type[Pass]] = {}
+    for cls in passes:
+        other = by_name.setdefault(cls.name, cls)
+        if other is not cls:
+            what = f"{other.__qualname__} and {cls.__qualname__}"
+            raise LibraryError(f"two passes are called `{cls.name}`: {what} in {module.__file__}; rename one")
     return passes
 
 

@@ -179,7 +179,7 @@ def not_checked(result: OptimizeResult) -> list[str]:
     return items
 
 
-def optimize_verdict(result: OptimizeResult) -> str:
+def optimize_verdict(result: OptimizeResult, errors_are_told: bool = True) -> str:
     """What it all comes to, in one sentence."""
     if not result.ok:
         if result.drift == "unaccepted" and result.report.count(Severity.ERROR) == sum(
@@ -187,9 +187,11 @@ def optimize_verdict(result: OptimizeResult) -> str:
         ):
             return "The model is as the compiler takes it, but its function changed: accept that, or keep it exact."
         errors = [finding for finding in result.report.findings if finding.severity is Severity.ERROR]
-        if all(finding.rule == "pass-failed" for finding in errors):
-            return "A pass failed and was left out; nothing else that is known stands in the compiler's way."
-        return "The compiler will refuse the model still; the errors above need your hand."
+        if all(finding.rule in ("pass-failed", "wrong-rewrite") for finding in errors):
+            what = "failed and was left out" if errors[0].rule == "pass-failed" else "was wrong and was taken back"
+            return f"A pass {what}; nothing else that is known stands in the compiler's way."
+        which = "errors above need" if errors_are_told else "errors that are told without --why need"
+        return f"The compiler will refuse the model still; the {which} your hand."
     if result.options.get("verify") == "none" or not all(proof.is_verified for proof in result.run.proofs):
         return "Nothing that is known stands in the compiler's way; that the function was kept is not proven."
     kept = "its function is proven to be kept" if result.drift == "none" else "its changed function is accepted"

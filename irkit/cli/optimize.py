@@ -166,7 +166,7 @@ def _tell(
     from irkit import render
 
     is_query = bool(histories) and folder not in written
-    again = arguments.command_line("irkit", "optimize", str(options.model), "--trace")
+    again = arguments.command_line("irkit", "optimize", str(options.model), *_given(options), "--trace")
     following = again if is_query else next_command(result, options, folder)
     if options.format == "json":
         plain = {**render.optimize_json(result), "output": str(folder) if folder in written else None}
@@ -180,7 +180,7 @@ def _tell(
 
         console.result(trace_text(result.trace) + "\n")
     title = arguments.target_title(result.target)
-    verdict = render.optimize_verdict(result)
+    verdict = render.optimize_verdict(result, errors_are_told=not is_query)
     console.result(verdict if is_query else render.optimize_text(result, title, console.style()))
     for place in written:
         console.result(f"written: {place}/")

@@ -121,7 +121,7 @@ def test_two_passes_of_one_name_name_both_files(tmp_path: Path) -> None:
         load_folder(tmp_path)
     with pytest.raises(LibraryError, match=r"`remove-dead`: in .*remove_dead\.py and in .*mine\.py"):
         Library().add(write(tmp_path / "mine.py", "remove-dead"))
-    with pytest.raises(LibraryError, match="two passes are called `twice`"):
+    with pytest.raises(LibraryError, match=r"called `twice`: Mine and Other in .*twice\.py; rename one"):
         load_file(write(tmp_path / "twice.py", "twice", PASS + PASS.replace("Mine", "Other")))
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import irkit
-from irkit import diff, load
+from irkit import diff, load, parse_model, save
 from tests.whole.sources import ROOT
 from tests.whole.test_cli import DYNAMIC, GELU, PLAIN, run
 
@@ -64,6 +64,21 @@ def test_a_wrong_pass_is_taken_back_and_named_with_its_line(capsys: pytest.Captu
     assert "LeakyRelu" not in ops
     assert ops.count("Relu") == 4
     assert "BatchNormalization" not in ops  # what was right is still done
+
+
+def test_the_verdict_on_a_wrong_pass_does_not_blame_the_model(capsys: pytest.CaptureFixture[str], here: Path) -> None:
+    (here / "wrong.py").write_text(WRONG, encoding="utf-8")
+    code, out, _ = run(capsys, "optimize", PLAIN, "--passes", "wrong.py", "-o", "out")
+    assert code == 1
+    assert "A pass was wrong and was taken back; nothing else that is known" in out
+
+
+def test_why_does_not_point_at_errors_it_does_not_show(capsys: pytest.CaptureFixture[str], here: Path) -> None:
+    save(parse_model("graph(%x: float32[N,3,8,8]) -> (%y) { %y = Relu(%x) @act }"), here / "open.onnx")
+    code, out, _ = run(capsys, "optimize", "open.onnx", "--only", "remove-dead", "--why", "act")
+    assert code == 1
+    assert "the errors that are told without --why need your hand" in out
+    assert out.rstrip().endswith("irkit optimize open.onnx --only remove-dead --trace")
 
 
 def test_an_approximate_pass_is_measured_and_has_to_be_accepted(capsys: pytest.CaptureFixture[str], here: Path) -> None:
