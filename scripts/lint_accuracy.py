@@ -43,8 +43,8 @@ that do not broadcast to the layout of the chip, in the decoding of boxes and be
 know: `Selu`, `Cos`. The rules were mended since, these kinds of form among them, up to 27 of 27: that figure is
 of forms that were known by then, and is no measure of others.
 
-**The second set.** After the first set had been looked at and rules mended, further forms were collected, by the
-published evidence only and without sight of the rules. Their first and only blind run, at commit 3aa9056, for hailo8:
+**The second set.** While the rules were being mended after that, further forms were collected, by the published
+evidence only and without sight of the rules. Their first and only blind run, at commit 3aa9056, for hailo8:
 
 | compiler | forms | right | level | not known | missed | wrong |
 | --- | --- | --- | --- | --- | --- | --- |
@@ -57,8 +57,8 @@ What it missed:
 
 - Tokens and axes: normalization of ViT tokens and before five heads, tokens brought back to a map, layer scale and the
   channels-last block of ConvNeXt, the Gather of a query over the batch, a scale computed from a shape.
-- Layers that are too large: a bilinear Resize by eight, a patch embedding of 960 pixels, a convolution over 2000 columns,
-  a linear layer of 8192 features.
+- Layers that are too large: a bilinear Resize by eight, a patch embedding of 960 pixels, a convolution over 2000
+  columns, a linear layer of 8192 features.
 - The rest: an input of rank 5, an input of one feature, a ConstantOfShape without a value, the integral of D-FINE.
 
 Ten of the fifteen were refused by the parser or the optimizer, five by the compiler. The evidence of most forms of this
@@ -88,8 +88,8 @@ _LIMITS = """\
 
 - The forms come from what people complain about in public. That says how lint does on such forms, not how often a
   model of yours meets one.
-- The tables of facts and the forms draw on the same public sources. Held out means that nobody who wrote rules saw the
-  model, the node and the message put together here; a fact on the same operator may well be in the table.
+- The tables of facts and the forms draw on the same public sources. Held out means that, up to the first look, nobody
+  who wrote rules saw the model, the node and the message put together here; a fact on the same operator may well be in the table.
 - A node that lint flags need not be the one that the compiler names first.
 """
 

@@ -16,21 +16,47 @@ FORMS = refused()
 FIELDS = {"source", "line", "dfc", "chip", "stage", "evidence", "message", "node"}
 ENOUGH = 0.85
 
-FIRST_LOOK = {"3.x": 7 / 12, "5.x": 12 / 15}
+FIRST_LOOK = {
+    ("held_out", "3.x"): 7 / 12,
+    ("held_out", "5.x"): 12 / 15,
+    ("held_out_2", "3.x"): 8 / 15,
+    ("held_out_2", "5.x"): 10 / 18,
+}
 """The shares of the held-out forms that were right when they were first run."""
 
 MISSED = {
+    "channels-last-block-of-convnext",
+    "constant-of-shape-without-value",
     "empty-key-cache",
+    "gather-of-query-over-the-batch",
+    "input-of-rank-5",
+    "integral-of-d-fine",
+    "layer-norm-of-vit-tokens",
+    "layer-scale-of-convnext",
+    "linear-of-8192-features",
+    "mask-input-of-one-feature",
     "multiply-by-a-skewed-constant",
+    "norm-before-five-heads",
+    "patch-embedding-of-960-pixels",
+    "pointwise-conv-over-2000-columns",
     "qlinear-add",
     "quantize-linear",
+    "resize-of-logits-by-eight",
+    "scale-of-query-from-its-shape",
+    "tokens-back-to-a-map",
     "yolo-decode-add",
     "yolo-decode-sub",
 }
-"""Held-out forms that the first look found missed: none may join them."""
+"""Held-out forms that the first looks found missed: none may join them."""
 
-WARNED = {"gelu-of-keras", "qlinear-matmul", "reshape-after-gemm-of-tokens", "reshape-before-gemm-of-tokens"}
-"""Held-out forms of high evidence that the first look found warned of only: none may join them."""
+WARNED = {
+    "gelu-of-keras",
+    "qlinear-matmul",
+    "query-transpose-of-keras-attention",
+    "reshape-after-gemm-of-tokens",
+    "reshape-before-gemm-of-tokens",
+}
+"""Held-out forms of high evidence that the first looks found warned of only: none may join them."""
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +85,8 @@ def test_a_refused_form_says_where_it_is_from_and_what_to_flag(form: Form) -> No
 
 def test_there_are_enough_of_them() -> None:
     assert len(FORMS) >= 40
-    assert 0.3 < len(refused("held_out")) / len(FORMS) < 0.36
+    assert 0.3 < len(refused("held_out")) / len(refused("development", "held_out")) < 0.36
+    assert len(refused("held_out_2")) >= 20
     assert len({form.name for form in FORMS}) == len(FORMS)
     assert {form.side for form in FORMS} <= set(SIDES)
 
@@ -70,10 +97,10 @@ def test_most_are_flagged_at_the_right_node(scores: list[Score], line: str) -> N
     assert share(found) >= ENOUGH, [item.form.name for item in found if not item.right]
 
 
-@pytest.mark.parametrize("line", ["3.x", "5.x"])
-def test_those_held_out_do_not_fall_behind_the_first_look(scores: list[Score], line: str) -> None:
-    found = list(of(scores, side="held_out", line=line))
-    assert share(found) >= FIRST_LOOK[line], [item.form.name for item in found if not item.right]
+@pytest.mark.parametrize(("side", "line"), FIRST_LOOK)
+def test_those_held_out_do_not_fall_behind_the_first_look(scores: list[Score], side: str, line: str) -> None:
+    found = list(of(scores, side=side, line=line))
+    assert share(found) >= FIRST_LOOK[side, line], [item.form.name for item in found if not item.right]
 
 
 def test_none_is_called_supported(scores: list[Score]) -> None:
