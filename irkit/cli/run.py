@@ -32,7 +32,8 @@ def run(options: argparse.Namespace) -> int:
     """Run, show or write."""
     if options.output is not None and options.output.suffix != ".npz":
         raise OptionError(f"-o takes a file.npz; found `{options.output}`")
-    from irkit.runtime.runner import open_runner, read_arrays
+    from irkit.runtime.arrays import read_arrays
+    from irkit.runtime.runner import open_runner
 
     given = read_arrays(options.input)
     with open_runner(options.model, options.device) as runner:

@@ -20,12 +20,12 @@ from irkit.linting import lint
 from irkit.model import Model
 from irkit.onnx.checker import complaint
 from irkit.onnx.reader import load
+from irkit.runtime.arrays import read_arrays
 from irkit.runtime.backends import Backend
 from irkit.runtime.emulating import EmulatedBackend
 from irkit.runtime.folder import BundleFolder
 from irkit.runtime.hailortcli import hailortcli_times
 from irkit.runtime.pipeline import Pipeline
-from irkit.runtime.runner import read_arrays
 from irkit.runtime.timing import Latency, measure_latency
 from irkit.verifier import verify
 

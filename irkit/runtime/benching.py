@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 from irkit.errors import ExecutionError, OptionError
 from irkit.hailo.ports import Port
 from irkit.onnx.reader import load
+from irkit.runtime.arrays import read_arrays
 from irkit.runtime.folder import HOST, MODEL, PRE, BundleFolder, open_bundle
 from irkit.runtime.hailortcli import DeviceTimes, hailortcli_times
 from irkit.runtime.hef_runner import HefRunner
 from irkit.runtime.pipeline import Pipeline
-from irkit.runtime.runner import Runner, open_runner, read_arrays
+from irkit.runtime.runner import Runner, open_runner
 from irkit.runtime.samples import drawn
 from irkit.runtime.timing import Latency, measure_latency
 

@@ -16,8 +16,8 @@ from irkit.ir import Value
 from irkit.model import Model
 from irkit.numerics import tolerance_of
 from irkit.onnx.reader import load
+from irkit.runtime.arrays import read_arrays
 from irkit.runtime.folder import HOST, MODEL, PRE
-from irkit.runtime.runner import read_arrays
 from irkit.runtime.samples import drawn
 
 if TYPE_CHECKING:

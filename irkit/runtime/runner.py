@@ -88,14 +88,3 @@ def open_runner(path: Path, device: str = "auto") -> Runner:
     if not path.is_file():
         raise OptionError(f"there is no {path}")
     return ModelRunner(path)
-
-
-def read_arrays(path: Path) -> dict[str, Array] | Array:
-    """A .npy as one array, an .npz as arrays by name. Raises `OptionError` where it is neither."""
-    import numpy as np
-
-    try:
-        loaded = np.load(path, allow_pickle=False)
-        return loaded if isinstance(loaded, np.ndarray) else {name: loaded[name] for name in loaded.files}
-    except (OSError, ValueError, EOFError) as error:
-        raise OptionError(f"{path}: no .npy or .npz of numbers: {error}") from None

@@ -17,6 +17,7 @@ from irkit.hailo.preprocessing import Preprocessing
 from irkit.inputs import draw, input_specs
 from irkit.model import Model
 from irkit.onnx.reader import load
+from irkit.runtime.arrays import read_arrays
 from irkit.runtime.folder import MODEL, PRE, BundleFolder, open_bundle
 
 if TYPE_CHECKING:
@@ -121,10 +122,7 @@ def labels_of(path: Path, count: int) -> Array:
     """Labels, one each sample. Raises `OptionError` where they are not."""
     import numpy as np
 
-    try:
-        labels = np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise OptionError(f"--labels {path}: {error}") from None
+    labels = read_arrays(path)
     if not isinstance(labels, np.ndarray) or labels.ndim != 1 or labels.dtype.kind not in "iu":
         raise OptionError(f"--labels {path}: must hold one whole number each sample")
     if len(labels) < count:

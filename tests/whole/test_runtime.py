@@ -319,3 +319,22 @@ def test_what_only_reshapes_at_the_end_is_left_to_the_host(tmp_path: Path) -> No
     command = [sys.executable, str(bundle / "compiled" / "selftest.py"), "--frames", "5"]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_files_of_arrays_that_are_damaged_are_one_message(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.savez_compressed(tmp_path / "whole.npz", imu_input=channels_first(samples(40)))
+    data = (tmp_path / "whole.npz").read_bytes()
+    middle = len(data) // 2
+    for name, content in (
+        ("empty.npy", b""),
+        ("cut.npz", data[:middle]),
+        ("bits.npz", data[:middle] + bytes(64) + data[middle + 64 :]),
+        ("text.npy", b"hello"),
+    ):
+        (tmp_path / name).write_bytes(content)
+        assert main(["run", str(IMU), "--input", str(tmp_path / name)]) == 2
+        assert "no .npy or .npz of numbers" in capsys.readouterr().err
+    np.save(tmp_path / "data.npy", samples(4))
+    (tmp_path / "labels.npy").write_bytes(b"")
+    flags = ["--calib", str(tmp_path / "data.npy"), "--labels", str(tmp_path / "labels.npy")]
+    assert main(["quantize", str(IMU), *flags]) == 2
