@@ -168,5 +168,10 @@ def _opened(model: ModelOrPath) -> Iterator[tuple[Model, Path | None]]:
     if isinstance(model, Model):
         yield model, None
         return
-    with load(model) as opened:
-        yield opened, Path(model)
+    try:
+        with load(model) as opened:
+            yield opened, Path(model)
+    except ModelError as error:  # what is read only when it is needed does not know its file
+        if os.fspath(model) in str(error):
+            raise
+        raise ModelError(f"{os.fspath(model)}: {error}") from error

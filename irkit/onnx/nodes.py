@@ -107,7 +107,7 @@ class NodeBuilder:
         node._op, node._domain, node._name = op, "", name
         node._attrs, node._lazy_attrs = _NO_ATTRS, None
         node._extra = node._origin = node._home = None
-        node._inputs = ()
+        node._inputs = node._outputs = ()
         node.graph = graph
         node._next = None
         last = node._prev = graph._last

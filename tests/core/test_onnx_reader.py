@@ -71,6 +71,21 @@ def test_a_truncated_file_is_refused_wherever_it_ends(tmp_path: Path, cut: int) 
         irkit.load(write(tmp_path / "m.onnx", GOOD[:cut]))
 
 
+@pytest.mark.parametrize("name", ["", "second"])
+def test_a_value_that_two_nodes_make_is_told(tmp_path: Path, name: str) -> None:
+    twice = models.model([helper.make_node("Relu", ["x"], ["y"]), helper.make_node("Relu", ["x"], ["y"], name=name)])
+    path = write(tmp_path / "twice.onnx", twice.SerializeToString())
+    with pytest.raises(irkit.ModelError, match=rf"twice\.onnx: an output of node Relu '{name}' is called 'y'"):
+        irkit.lint(path)
+
+
+def test_what_is_read_late_is_told_with_its_file(tmp_path: Path) -> None:
+    proto = models.model([helper.make_node("Relu", ["x"], ["y"])])
+    proto.graph.ClearField("output")
+    with pytest.raises(irkit.ModelError, match=r"m\.onnx: the model has no outputs"):
+        irkit.lint(write(tmp_path / "m.onnx", proto.SerializeToString()))
+
+
 def test_a_model_that_names_no_operator_set_is_taken_for_truncated() -> None:
     proto = models.chain()
     proto.ClearField("opset_import")
