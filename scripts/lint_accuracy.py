@@ -89,7 +89,8 @@ _LIMITS = """\
 - The forms come from what people complain about in public. That says how lint does on such forms, not how often a
   model of yours meets one.
 - The tables of facts and the forms draw on the same public sources. Held out means that, up to the first look, nobody
-  who wrote rules saw the model, the node and the message put together here; a fact on the same operator may well be in the table.
+  who wrote rules saw the model, the node and the message put together here; a fact on the same operator may well be in
+  the table.
 - A node that lint flags need not be the one that the compiler names first.
 """
 
