@@ -5,6 +5,7 @@ The line at fault is marked `# here`; where irkit cannot know it, the mark stand
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from textwrap import dedent, indent
 
@@ -35,8 +36,10 @@ class Mistake:
 
     @property
     def line(self) -> int:
-        """The line at fault; 0 where none is marked."""
-        return next((i for i, text in enumerate(self.source.splitlines(), 1) if "# here" in text), 0)
+        """The line at fault; 0 where none is marked. Python 3.10 takes what a decorator raises to the line below it."""
+        lines = enumerate(self.source.splitlines(), 1)
+        below = sys.version_info < (3, 11)
+        return next((i + (below and text.startswith("@")) for i, text in lines if "# here" in text), 0)
 
 
 def rule(replace: str, pattern: str = "op.HardSwish(x)", parameters: str = "op, x", more: str = "") -> str:
