@@ -237,6 +237,6 @@ LOADED = (
     Mistake("a rewrite of a function", 'import irkit\n@irkit.rewrite("mine")  # here\ndef mine(op, x):\n'
             '    """Mine."""\n', "irkit.rewrite takes a class"),
     Mistake("versions that are none", AS_IT_IS.replace('("mine"', '("mine", when="hailo8@>>3"'), "not a version"),
-    Mistake("a condition that fails", AS_IT_IS.replace('("mine"', '("mine", when=lambda target: target.nope'
+    Mistake("a condition that fails", AS_IT_IS.replace('("mine"', '("mine", when=\n    lambda target: target.nope'
             ).replace("target.nope)", "target.nope)  # here"), "AttributeError: 'Target' object has no"),
 )  # fmt: skip
