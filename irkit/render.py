@@ -193,11 +193,21 @@ def optimize_verdict(result: OptimizeResult, errors_are_told: bool = True) -> st
         which = "errors above need" if errors_are_told else "errors that are told without --why need"
         return f"The compiler will refuse the model still; the {which} your hand."
     if result.options.get("verify") == "none" or not all(proof.is_verified for proof in result.run.proofs):
-        return "Nothing that is known stands in the compiler's way; that the function was kept is not proven."
+        return f"{_way(result)}; that the function was kept is not proven."
     kept = "its function is proven to be kept" if result.drift == "none" else "its changed function is accepted"
     if not result.run.changed:
         kept = "no pass had anything to change"
-    return f"Nothing that is known stands in the compiler's way; {kept}."
+    return f"{_way(result)}; {kept}."
+
+
+def _way(result: OptimizeResult) -> str:
+    """What stands in the compiler's way, where no error does: operators and layouts it may refuse."""
+    open_ = [finding for finding in result.report.findings if finding.code.startswith(("HAI1", "HAI2"))]
+    doubts = {finding.node for finding in open_ if finding.severity is Severity.WARNING}
+    if not doubts:
+        return "Nothing that is known stands in the compiler's way"
+    places = "1 place" if len(doubts) == 1 else f"{len(doubts)} places"
+    return f"The compiler may refuse the model at {places}, which the warnings tell"
 
 
 # --- plain data ------------------------------------------------------------------------------------------------------

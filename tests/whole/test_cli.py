@@ -456,3 +456,12 @@ def test_a_reader_that_has_seen_enough_is_no_error() -> None:
     done = shell(command)
     assert "Traceback" not in done.stderr
     assert "BrokenPipe" not in done.stderr
+
+
+def test_a_model_that_may_be_refused_is_not_waved_through(capsys: pytest.CaptureFixture[str], here: Path) -> None:
+    text = "opset 17\ngraph(%x: float32[1,8,4,4]) -> (%y) { %a = Relu(%x) @a  %y = Softplus(%a) @odd }"
+    irkit.save(irkit.parse_model(text), here / "odd.onnx")
+    code, out, _ = run(capsys, "optimize", "odd.onnx", "-o", "out")
+    assert code == 0
+    assert "The compiler may refuse the model at 1 place" in out
+    assert "Nothing that is known stands" not in out
