@@ -11,7 +11,6 @@ strictly, and PyTorch and ONNX Runtime have to agree on samples of the data. Ran
 from __future__ import annotations
 
 import argparse
-import glob
 import io
 import logging
 import warnings
@@ -22,6 +21,7 @@ import data
 import numpy as np
 import onnxruntime
 import torch
+from checkpoint import best_checkpoint, load_strictly
 from model import CHANNELS, POSITIONS, STEPS, Conv2dFSQ
 from torch import nn
 
@@ -31,36 +31,6 @@ OUTPUTS = {"codes": ["behavior_logits", "z"], "logits": ["behavior_logits"], "un
 OPSET = {"torchscript": 17, "dynamo": 18}
 WORST = 1e-4
 """Largest difference to PyTorch, relative to the largest number: float noise is far below."""
-
-
-def read_checkpoint(path: str) -> dict:
-    """A checkpoint of train.py. Ends the program with one sentence where it is none."""
-    try:
-        found = torch.load(path, weights_only=True)
-    except Exception as error:  # noqa: BLE001  (what torch raises for a file that is none is not said)
-        told = (str(error).splitlines() or [""])[0]
-        raise SystemExit(f"{path} cannot be read as a checkpoint: {type(error).__name__}: {told}") from None
-    if not isinstance(found, dict) or not {"state", "activation", "val_accuracy"} <= set(found):
-        raise SystemExit(f"{path} is no checkpoint of train.py: state, activation and val_accuracy are needed")
-    return found
-
-
-def best_checkpoint(pattern: str) -> tuple[str, dict]:
-    """The one with the best validation accuracy."""
-    found = {path: read_checkpoint(path) for path in sorted(glob.glob(pattern))}
-    if not found:
-        raise SystemExit(f"no checkpoint fits {pattern!r}; --untrained exports random weights")
-    path = max(found, key=lambda path: found[path]["val_accuracy"])
-    return path, found[path]
-
-
-def load_strictly(network: nn.Module, state: dict, path: str) -> None:
-    """No weight stays random, and none is left over."""
-    try:
-        network.load_state_dict(state, strict=True)
-    except RuntimeError as error:
-        told = " ".join(str(error).split())
-        raise SystemExit(f"{path} is of another network: {told[:400]}") from None
 
 
 def export(

@@ -13,11 +13,11 @@ how the sensors sit (small rotations of all three kinds together), how vigorous 
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 import numpy as np
 import torch
+from checkpoint import load_strictly, read_checkpoint, save
 from model import ACTIVATIONS, Conv2dFSQ, accuracy
 from torch import Tensor, nn
 
@@ -26,6 +26,8 @@ EPOCHS, BATCH, RATE = 16, 64, 4e-3
 
 def read(folder: Path, split: str) -> tuple[Tensor, Tensor]:
     """Readings and behaviours."""
+    if not (folder / f"{split}.npz").is_file():
+        raise SystemExit(f"there is no {folder / split}.npz: python data.py -o {folder}")
     with np.load(folder / f"{split}.npz", allow_pickle=False) as found:
         return torch.from_numpy(found["imu_input"]), torch.from_numpy(found["labels"])
 
@@ -79,14 +81,6 @@ def train(network: Conv2dFSQ, data: Path, epochs: int, rate: float, *, tuned: bo
     return best, best_accuracy
 
 
-def save(path: Path, state: dict, activation: str, score: float) -> None:
-    """A checkpoint: weights, and what export.py wants to know of them."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    torch.save({"state": state, "activation": activation, "val_accuracy": score}, path)
-    path.with_suffix(".json").write_text(json.dumps({"activation": activation, "val_accuracy": score}) + "\n")
-    print(f"written: {path}, validation accuracy {score:.2%}")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("data"), help="what data.py wrote")
@@ -103,7 +97,7 @@ def main() -> None:
     network = Conv2dFSQ(options.activation)
     rate = RATE
     if options.start is not None:
-        network.load_state_dict(torch.load(options.start, weights_only=True)["state"])
+        load_strictly(network, read_checkpoint(options.start)["state"], options.start)
         rate /= 10
     epochs = options.epochs if options.epochs is not None else 10 if options.untuned else EPOCHS
     state, score = train(network, options.data, epochs, rate, tuned=not options.untuned, seed=options.seed)

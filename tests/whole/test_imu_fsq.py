@@ -27,7 +27,7 @@ pytest.importorskip("onnxruntime", reason="runs the models: pip install -e '.[ve
 
 EXAMPLE = ROOT / "examples" / "03_imu_fsq"
 MODEL = EXAMPLE / "models" / "conv2d_fsq_behavioral.onnx"
-NAMES = ("data", "export", "legacy", "model", "report", "run", "service", "smoother", "svg", "train")
+NAMES = ("checkpoint", "data", "export", "legacy", "model", "report", "run", "service", "smoother", "svg", "train")
 
 
 @pytest.fixture(scope="module")
@@ -265,6 +265,16 @@ def test_export_refuses_checkpoints_that_do_not_fit(tmp_path: Path, case: str) -
             "unexpected": "extra", "of another network": "project.weight"}  # fmt: skip
     assert told[case] in done.stderr
     assert not (tmp_path / "out.onnx").exists()
+
+
+def test_training_refuses_what_it_cannot_use(tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="trains and exports: pip install -e '.[torch]'")
+    (tmp_path / "bad.pt").write_bytes(b"abc")
+    for flags, told in (([], "there is no none/train.npz"), (["--start", "bad.pt"], "bad.pt cannot be read")):
+        done = run(tmp_path, "train.py", "--data", "none", "-o", "x.pt", *flags)
+        assert done.returncode == 1
+        assert told in done.stderr
+        assert "Traceback" not in done.stderr
 
 
 def test_the_best_checkpoint_is_exported_with_its_weights(tmp_path: Path) -> None:
