@@ -12,7 +12,7 @@ import pytest
 import irkit
 import irkit.runtime
 from irkit.cli import main
-from tests.whole.bundles import IMU, channels_first, optimize, read_json, samples
+from tests.whole.bundles import IMU, channels_first, optimize, read_json
 
 pytest.importorskip("onnxruntime", reason="models are run in ONNX Runtime")
 

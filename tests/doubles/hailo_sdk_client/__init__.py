@@ -174,7 +174,7 @@ class ClientRunner:
         from irkit.hailo.alls import parse
 
         found = [item.kwargs[key] for item in parse(self._script).of(name, first) if key in item.kwargs]
-        return int(found[-1]) if found else default
+        return int(str(found[-1])) if found else default
 
     def compile(self) -> bytes:
         self._needs("quantized")

@@ -191,7 +191,7 @@ class Floats:
             self._last = channels_last_inputs(model)
             given = [value for value in model.graph.inputs if not value.is_initializer]
             pairs = zip(given, layers, strict=True)
-            self._inputs = [(value.name, tuple(value.shape or ()), layer) for value, layer in pairs]
+            self._inputs = [(value.name, [int(str(dim)) for dim in value.shape or ()], layer) for value, layer in pairs]
             self._session = open_session(model, [name for name in values if name not in outputs])
         self._how = how
 
