@@ -54,7 +54,8 @@ def stop_counting(model: Model) -> None:
 
 
 def share_a_branch(model: Model) -> None:
-    node(model, "if")._attrs["else_branch"] = Attr("else_branch", branch(model))  # type: ignore[index]
+    holder = node(model, "if")
+    holder._attrs = {**holder.attrs, "else_branch": Attr("else_branch", branch(model))}
 
 
 def own_a_root(model: Model) -> None:
