@@ -188,9 +188,7 @@ def test_frames_of_one_traceback_are_none_of_the_next() -> None:
 
 
 def test_an_exception_of_other_code_is_no_crash_of_the_parser() -> None:
-    text = (
-        'Traceback (most recent call last):\n  File "/srv/me/export.py", line 3, in main\nIndexError: out of range\n'
-    )
+    text = 'Traceback (most recent call last):\n  File "/srv/me/export.py", line 3, in main\nIndexError: out of range\n'
     assert only(text).kind is EventKind.OTHER
 
 

@@ -19,6 +19,7 @@ from tests.whole.sources import ROOT
 MODELS = ROOT / "examples" / "01_imu_classifier" / "models"
 DYNAMIC = MODELS / "imu_classifier_dynamo.onnx"
 
+LSTM = '%c = LSTM(%b, %w, %w) {direction="bidirectional"} @lstm'
 FLOORS = """
 ir_version 8
 opset 13
@@ -26,7 +27,7 @@ graph(%x: float32[1,3,8,8]) -> (%y: float32[1,3,8,8]) {
   %w: float32[3,3,1,1] = random(seed=1)
   %a = Conv(%x, %w) {kernel_shape=[1,1]} @conv
   %b = com.example::Own(%a) @own
-  %c = LSTM(%b, %w, %w) @lstm
+  %c = LSTM(%b, %w, %w) {direction="bidirectional"} @lstm
   %y = Relu(%c) @relu
 }"""
 """A model with an error at `lstm` that irkit does not mend."""
@@ -171,7 +172,8 @@ def test_a_baseline_is_written_and_then_leaves_only_what_is_new(capsys: pytest.C
     code, out, _ = run(capsys, "lint", "m.onnx", "--baseline", "known.json")
     assert code == 0
     assert "no findings; " in out
-    write(here / "m.onnx", FLOORS.replace("%y = Relu(%c) @relu", "%d = LSTM(%c, %w, %w) @other %y = Relu(%d) @relu"))
+    other = LSTM.replace("%c = LSTM(%b", "%d = LSTM(%c").replace("@lstm", "@other")
+    write(here / "m.onnx", FLOORS.replace("%y = Relu(%c)", f"{other} %y = Relu(%d)"))
     code, out, _ = run(capsys, "lint", "m.onnx", "--baseline", "known.json")
     assert code == 1
     assert "> LSTM  other" in out
@@ -209,7 +211,7 @@ def test_statistics_come_in_place_of_the_findings(capsys: pytest.CaptureFixture[
 
 
 def test_notes_are_folded_until_they_are_asked_for(capsys: pytest.CaptureFixture[str], here: Path) -> None:
-    write(here / "m.onnx", FLOORS.replace("%c = LSTM(%b, %w, %w) @lstm", "%i = Identity(%b) @id %c = Relu(%i) @r"))
+    write(here / "m.onnx", FLOORS.replace(LSTM, "%i = Identity(%b) @id %c = Relu(%i) @r"))
     _, out, _ = run(capsys, "lint", "m.onnx")
     assert "removable-node (-v shows them)" in out or "removable-node, " in out
     assert "IRK011" not in out
