@@ -22,6 +22,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("calibration and deployment")
     calib = "calibration set: .npy (N,H,W,C), .npz keyed by input, or a folder of images or arrays"
     group.add_argument("--calib", type=Path, metavar="PATH", help=calib)
+    labels = "the class of each sample: samples are then taken of all classes alike"
+    group.add_argument("--labels", type=Path, metavar="FILE.npy", help=labels)
     group.add_argument("--calib-size", type=int, metavar="N", help="samples to take of it (default: 1024)")
     drawn = "draw N samples instead: to try the tools, of no use for accuracy"
     group.add_argument("--random-calib", type=int, metavar="N", help=drawn)
@@ -60,8 +62,15 @@ def equipment_of(options: argparse.Namespace) -> Equipment:
         raise OptionError(f"--compression takes a level from 0 to 5; found {level}")
     if (options.nms is not None) != (options.postprocess == "hailort"):
         raise OptionError("--postprocess hailort and --nms go together: --nms yolov8, or --nms FILE.json")
+    if options.labels is not None and options.calib is None:
+        raise OptionError("--labels goes with --calib: the class of each of its samples")
+    labels: tuple[int, ...] = ()
     if options.calib is not None:
-        open_calibration(options.calib)
+        count = open_calibration(options.calib).count
+        if options.labels is not None:
+            from irkit.runtime.samples import labels_of
+
+            labels = tuple(labels_of(options.labels, count).tolist())
     how = Preprocessing(
         mean=numbers_of("--mean", options.mean),
         std=numbers_of("--std", options.std),
@@ -73,6 +82,7 @@ def equipment_of(options: argparse.Namespace) -> Equipment:
         calibration=options.calib,
         random=options.random_calib or 0,
         most=options.calib_size or ENOUGH,
+        labels=labels,
         preprocessing=how,
         precisions=precisions_of(options.precision),
         compression=level,

@@ -29,6 +29,7 @@ def write_through(
     how: Preprocessing,
     *,
     most: int,
+    labels: Sequence[int] = (),
     progress: Callable[[str, int, int], None] | None = None,
 ) -> WrittenCalibration:
     """Write what `pre` makes of a calibration set for the whole; nothing is left to the chip to normalize.
@@ -41,13 +42,14 @@ def write_through(
         folder: an existing folder.
         how: size, color, layout and normalization of the samples.
         most: how many samples to take.
+        labels: the class of each sample, to take of all alike; () where not known.
         progress: is told of every sample.
 
     Raises `OptionError` or `CalibrationError` where the samples do not fit, `ExecutionError` where nothing runs `pre`.
     """
     fed = input_ports(whole)
     with tempfile.TemporaryDirectory(prefix=".whole-", dir=folder) as place:
-        arrays = lay_out(source, fed, Path(place), how, most=most, progress=progress)
+        arrays = lay_out(source, fed, Path(place), how, most=most, labels=labels, progress=progress)
         count = len(next(iter(arrays.values())))
         targets = {port.name: new_array(folder, port, count) for port in ports}
         for index, frame in enumerate(frames_through(pre, fed, arrays, how)):

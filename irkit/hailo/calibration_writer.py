@@ -53,6 +53,7 @@ def write_calibration(
     *,
     most: int = ENOUGH,
     shuffle: bool = True,
+    labels: Sequence[int] = (),
     progress: Callable[[str, int, int], None] | None = None,
 ) -> WrittenCalibration:
     """Write a calibration set into a folder.
@@ -67,12 +68,13 @@ def write_calibration(
         how: size, color, layout, normalization.
         most: how many samples to take.
         shuffle: take and write them in an order that a fixed seed gives, not from the first on.
+        labels: the class of each sample, so that classes are taken in the shares they have; () where not known.
         progress: is told of every block.
 
     Raises `OptionError` or `CalibrationError` where the samples do not fit the inputs.
     """
     keep = is_raw(source, ports)
-    lay_out(source, ports, folder, how, most=most, shuffle=shuffle, progress=progress)
+    lay_out(source, ports, folder, how, most=most, shuffle=shuffle, labels=labels, progress=progress)
     count = min(most, _count(source, ports))
     return pack(folder, ports, count, "uint8" if keep else "float32", on_chip=keep and how.normalizes)
 
@@ -90,13 +92,16 @@ def lay_out(
     *,
     most: int,
     shuffle: bool = True,
+    labels: Sequence[int] = (),
     progress: Callable[[str, int, int], None] | None = None,
 ) -> dict[str, Array]:
     """Write one .npy for each input; see `write_calibration`. Returns them, mapped, by name."""
     chosen = _chosen(source, ports)
     total = _count(source, ports)
     keep = is_raw(source, ports)
-    order = _Order.of(total, min(most, total), shuffle=shuffle)
+    if labels and len(labels) != total:
+        raise OptionError(f"{source.path} has {total} samples, and there are {len(labels)} labels")
+    order = _Order.of(total, min(most, total), shuffle=shuffle, labels=labels)
     return {port.name: _write_array(chosen[port.name], port, folder, how, order, keep, progress) for port in ports}
 
 
@@ -169,13 +174,30 @@ class _Order(NamedTuple):
     places: list[int]
 
     @classmethod
-    def of(cls, total: int, count: int, *, shuffle: bool) -> _Order:
+    def of(cls, total: int, count: int, *, shuffle: bool, labels: Sequence[int] = ()) -> _Order:
         import numpy as np
 
         if not shuffle:
             return cls(list(range(count)), list(range(count)))
-        chosen = np.sort(np.random.default_rng(_SEED).permutation(total)[:count])
+        chosen = np.sort(
+            _stratified(labels, count) if labels else np.random.default_rng(_SEED).permutation(total)[:count]
+        )
         return cls(chosen.tolist(), np.random.default_rng(_SEED + 1).permutation(count).tolist())
+
+
+def _stratified(labels: Sequence[int], count: int) -> Array:
+    """Indices of `count` samples in which each class has the share it has in all, to one sample."""
+    import numpy as np
+
+    rng = np.random.default_rng(_SEED)
+    mixed = rng.permutation(len(labels))
+    classes = np.asarray(labels)[mixed]
+    # The k-th of n samples of a class stands at (k + 1/2) / n of the way; taking the first ones takes from all alike.
+    place = np.empty(len(classes))
+    for name in np.unique(classes):
+        inside = np.flatnonzero(classes == name)
+        place[inside] = (np.arange(len(inside)) + 0.5) / len(inside)
+    return np.asarray(mixed[np.argsort(place, kind="stable")[:count]])
 
 
 def _part(port: Port) -> str:

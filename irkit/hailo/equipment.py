@@ -38,7 +38,7 @@ class Equipment:
 
     Attributes:
         calibration: path of the calibration set. random: samples to draw where there is none.
-        most: samples that are taken of it.
+        most: samples that are taken of it. labels: their classes, to take of all alike; () where not known.
         preprocessing: what is done to a sample before the model.
         precisions: of layers by ONNX node, such as `a16_w16`.
         compression: the compiler's level of weights in 4 bits, 0 to 5.
@@ -48,6 +48,7 @@ class Equipment:
     calibration: Path | None = None
     random: int = 0
     most: int = ENOUGH
+    labels: Sequence[int] = ()
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
     precisions: Mapping[str, str] = field(default_factory=dict)
     compression: int = 0
@@ -125,9 +126,17 @@ def _calibration(
         if parts is not None and parts.pre is not None:
             return write_through(
                 source, parts.whole, parts.pre, ports, folder, equipment.preprocessing, most=equipment.most,
-                progress=progress,
+                labels=equipment.labels, progress=progress,
             )  # fmt: skip
-        return write_calibration(source, ports, folder, equipment.preprocessing, most=equipment.most, progress=progress)
+        return write_calibration(
+            source,
+            ports,
+            folder,
+            equipment.preprocessing,
+            most=equipment.most,
+            labels=equipment.labels,
+            progress=progress,
+        )
     if equipment.random:
         return write_random(ports, folder, _drawn(model, equipment.random))
     return None

@@ -292,3 +292,28 @@ def test_the_same_bytes_with_other_hashes_and_threads(
     assert [name for name in made[0] if made[0][name] != made[1][name] and name not in measured] == []
     identities = [read_json(tmp_path / out / "manifest.json")["identity"] for out in ("out1", "out2")]
     assert identities[0] == identities[1]
+
+
+def test_with_labels_all_classes_are_taken_alike(tmp_path: Path) -> None:
+    """Of 400 samples of a common class and 40 of a rare one, 110 are taken as 100 and 10."""
+    data = np.random.default_rng(0).normal(size=(440, 2, 100, 9)).astype(np.float32)
+    data[:, 0, 0, 0] = labels = np.arange(440) // 400
+    np.save(tmp_path / "labels.npy", labels)
+    np.save(tmp_path / "c.npy", data)
+    flags = [
+        "optimize",
+        str(IMU),
+        "-o",
+        str(tmp_path / "out"),
+        "--calib",
+        str(tmp_path / "c.npy"),
+        "--calib-size",
+        "110",
+    ]
+    assert main([*flags, "--labels", str(tmp_path / "labels.npy")]) == 0
+    written = np.load(tmp_path / "out" / "calibration_data.npy")[:, 0, 0, 0]
+    assert np.bincount(written.astype(int)).tolist() == [100, 10]
+    assert 0 < np.flatnonzero(written == 1).min() < 60, "they are mixed"
+    np.save(tmp_path / "labels.npy", labels[:50])
+    assert main([*flags, "--force", "--labels", str(tmp_path / "labels.npy")]) == 2
+    assert main(["optimize", str(IMU), "-o", str(tmp_path / "o"), "--labels", str(tmp_path / "labels.npy")]) == 2
