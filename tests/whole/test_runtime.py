@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ import irkit.runtime
 from irkit.cli import main
 from irkit.errors import ExecutionError
 from irkit.hailo.equipment import write_npz
+from tests.corpus import each, path_of
 from tests.whole.bundles import DOUBLES, IMU, channels_first, in_float, optimize, read_json, samples
 
 pytest.importorskip("onnxruntime", reason="models are run in ONNX Runtime")
@@ -338,3 +340,21 @@ def test_files_of_arrays_that_are_damaged_are_one_message(tmp_path: Path, capsys
     (tmp_path / "labels.npy").write_bytes(b"")
     flags = ["--calib", str(tmp_path / "data.npy"), "--labels", str(tmp_path / "labels.npy")]
     assert main(["quantize", str(IMU), *flags]) == 2
+
+
+@each(lambda entry: entry["name"] in ("squeezenet1_1__ts13", "oddresnet__ts11-bn", "dscnn_kws_w36__ts17-bn"))
+def test_real_networks_are_optimized_quantized_and_timed(
+    entry: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "bundle"
+    assert main(["optimize", str(path_of(entry)), "-o", str(out), "--random-calib", "8"]) == 0
+    capsys.readouterr()
+    assert main(["quantize", str(out), "--format", "json"]) == 0
+    runs = json.loads(capsys.readouterr().out)["runs"]
+    assert all(output["cosine"] > 0.95 for run in runs for output in run["outputs"])
+    assert main(["bench", str(out), "--frames", "5", "--format", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["runs"][0]["frames"] == 5
+    with irkit.load(out / "model.onnx") as model:
+        shape = [int(str(dim)) for dim in model.graph.inputs[0].shape or ()]
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(2, *shape[1:])).astype(np.float32))
+    assert main(["run", str(out), "--input", str(tmp_path / "x.npy")]) == 0
