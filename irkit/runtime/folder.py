@@ -60,16 +60,72 @@ def open_bundle(path: str | os.PathLike[str]) -> BundleFolder:
     if not folder.is_dir():
         raise BundleError(f"{folder} is no folder; irkit optimize MODEL -o {folder} makes a bundle")
     manifest = _json(folder, "manifest.json")
-    for name, entry in manifest.get("files", {}).items():
+    if not isinstance(manifest.get("files"), dict):
+        raise _other(folder / "manifest.json", "files")
+    for name, entry in manifest["files"].items():
         place = folder / name
         if not place.is_file():
             raise BundleError(f"{place} is missing: write the bundle again with irkit optimize")
-        if _sha256(place) != entry.get("sha256"):
+        if not isinstance(entry, dict) or _sha256(place) != entry.get("sha256"):
             raise BundleError(f"{place} was changed after irkit wrote it: write the bundle again with irkit optimize")
-    if "script.json" not in manifest.get("files", {}):
+    if "script.json" not in manifest["files"]:
         raise BundleError(f"{folder} holds no files for the compiler: its model has open shapes; see report.md")
-    read = [_json(folder, name) for name in ("io_map.json", "preprocess.json", "script.json")]
-    return BundleFolder(folder, manifest, *read)
+    read = {name: _json(folder, name) for name in _FORMS}
+    for name, form in _FORMS.items():
+        wrong = _misfit(read[name], form)
+        if wrong is not None:
+            raise _other(folder / name, wrong)
+    return BundleFolder(folder, manifest, *read.values())
+
+
+_TEXT_OR_NOT = (str, None)
+_PORT = {
+    "name": str, "shape": [int], "dtype": str, "layout": str,
+    "device": {"name": _TEXT_OR_NOT, "shape": ([int], None), "layout": str},
+}  # fmt: skip
+_NUMBERS: Any = ([(int, float)], [])
+_NORMALIZATION = {"mean": _NUMBERS, "std": _NUMBERS, "applied": str}
+_FORMS: dict[str, Any] = {
+    "io_map.json": {
+        "state": str, "feeds": [_PORT], "inputs": [_PORT], "outputs": [{**_PORT, "node": str}], "results": [str],
+    },
+    "preprocess.json": {
+        "domain": {"model.onnx": str, "calibration": str, "hef": str, "golden": str},
+        "inputs": [{"name": str, "color": _TEXT_OR_NOT, "fit": _TEXT_OR_NOT, "normalization": _NORMALIZATION}],
+    },
+    "script.json": {
+        "hw_arch": str, "end_nodes": ([str], []), "commands": ([{"name": str, "settings": dict}], []),
+        "calibration": ({"file": str, "inputs": [str], "count": int, "random": bool}, None),
+    },
+}  # fmt: skip
+"""What is read of a bundle's files: keys that must be there, lists of at least one item, `(a, b)`: one of these."""
+
+
+def _misfit(value: Any, form: Any) -> str | None:
+    """Where a value is not of a form, as `inputs.0.name`; None where it is."""
+    if isinstance(form, tuple):
+        found = [_misfit(value, one) for one in form]
+        return None if None in found else found[0]
+    if isinstance(form, dict):
+        if not isinstance(value, dict):
+            return ""
+        places = ((key, _misfit(value.get(key, _MISSING), inner)) for key, inner in form.items())
+    elif isinstance(form, list):
+        if not isinstance(value, list) or bool(value) != bool(form):
+            return ""
+        places = ((str(index), _misfit(item, form[0])) for index, item in enumerate(value))
+    else:
+        return None if (value is None if form is None else isinstance(value, form)) else ""
+    return next((f"{key}.{place}".rstrip(".") for key, place in places if place is not None), None)
+
+
+_MISSING = object()
+
+
+def _other(path: Path, place: str) -> BundleError:
+    return BundleError(
+        f"{path} is not what this version of irkit writes, at `{place}`: write the bundle again with irkit optimize"
+    )
 
 
 def _json(folder: Path, name: str) -> dict[str, Any]:

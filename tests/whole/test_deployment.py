@@ -17,7 +17,18 @@ import pytest
 import irkit
 import irkit.runtime
 from irkit.cli import main
-from tests.whole.bundles import HEAD, IMU, PROJECT, channels_first, contents, in_float, optimize, read_json, samples
+from tests.whole.bundles import (
+    HEAD,
+    IMU,
+    PROJECT,
+    channels_first,
+    contents,
+    in_float,
+    optimize,
+    read_json,
+    samples,
+    sign,
+)
 
 pytest.importorskip("onnxruntime", reason="models are run in ONNX Runtime")
 
@@ -215,18 +226,9 @@ def _edit(name: str, change: Callable[[dict[str, Any]], None]) -> Callable[[Path
         change(plain)
         (bundle / name).write_text(json.dumps(plain), encoding="utf-8")
         if name != "manifest.json":
-            _sign(bundle, name)
+            sign(bundle, name)
 
     return edit
-
-
-def _sign(bundle: Path, name: str) -> None:
-    """Write the digest of a changed file, as somebody would who writes such a file by hand."""
-    import hashlib
-
-    manifest = read_json(bundle / "manifest.json")
-    manifest["files"][name] = {"sha256": hashlib.sha256((bundle / name).read_bytes()).hexdigest()}
-    (bundle / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
 
 
 def _text(name: str, old: str, new: str) -> Callable[[Path], None]:
@@ -234,7 +236,7 @@ def _text(name: str, old: str, new: str) -> Callable[[Path], None]:
         text = (bundle / name).read_text(encoding="utf-8")
         assert old in text
         (bundle / name).write_text(text.replace(old, new), encoding="utf-8")
-        _sign(bundle, name)
+        sign(bundle, name)
 
     return edit
 
@@ -243,14 +245,14 @@ def _calibration(change: Callable[[Array], Array]) -> Callable[[Path], None]:
     def edit(bundle: Path) -> None:
         array = np.load(bundle / "calibration_data.npy")
         np.save(bundle / "calibration_data.npy", change(array))
-        _sign(bundle, "calibration_data.npy")
+        sign(bundle, "calibration_data.npy")
 
     return edit
 
 
 def _broken_calibration(bundle: Path) -> None:
     (bundle / "calibration_data.npy").write_bytes(b"no")
-    _sign(bundle, "calibration_data.npy")
+    sign(bundle, "calibration_data.npy")
 
 
 def _two_decoders(bundle: Path) -> None:

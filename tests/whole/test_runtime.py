@@ -19,7 +19,7 @@ from irkit.cli import main
 from irkit.errors import ExecutionError
 from irkit.hailo.equipment import write_npz
 from tests.corpus import each, path_of
-from tests.whole.bundles import DOUBLES, IMU, channels_first, in_float, optimize, read_json, samples
+from tests.whole.bundles import DOUBLES, IMU, channels_first, in_float, optimize, read_json, samples, sign
 
 pytest.importorskip("onnxruntime", reason="models are run in ONNX Runtime")
 
@@ -358,3 +358,38 @@ def test_real_networks_are_optimized_quantized_and_timed(
         shape = [int(str(dim)) for dim in model.graph.inputs[0].shape or ()]
     np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(2, *shape[1:])).astype(np.float32))
     assert main(["run", str(out), "--input", str(tmp_path / "x.npy")]) == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        ("io_map.json", "feeds"), ("io_map.json", "inputs"), ("io_map.json", "outputs"), ("io_map.json", "results"),
+        ("preprocess.json", "domain"), ("preprocess.json", "inputs"), ("script.json", "hw_arch"),
+        ("script.json", "commands"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("value", [None, 7, [7], "gone"])
+def test_a_bundle_of_another_form_is_one_message(
+    tmp_path: Path, small_bundle: Path, capsys: pytest.CaptureFixture[str], name: str, key: str, value: object
+) -> None:
+    """Such as one that another version wrote: signed rightly, and without what this one reads."""
+    bundle = tmp_path / "bundle"
+    shutil.copytree(small_bundle, bundle)
+    plain = read_json(bundle / name)
+    plain.pop(key)
+    (bundle / name).write_text(json.dumps(plain if value == "gone" else {**plain, key: value}), encoding="utf-8")
+    sign(bundle, name)
+    for command in ("bench", "quantize", "compile", "check"):
+        capsys.readouterr()
+        assert main([command, str(bundle)]) == 2
+        told = capsys.readouterr().err
+        assert f"{name} is not what this version of irkit writes, at `{key}" in told
+
+
+@pytest.fixture(scope="module")
+def small_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return optimize(tmp_path_factory.mktemp("small"))
+
+
+def test_the_bundle_that_is_spoiled_here_is_a_good_one(small_bundle: Path) -> None:
+    assert main(["bench", str(small_bundle), "--frames", "1"]) == 0
