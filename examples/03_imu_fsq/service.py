@@ -163,8 +163,14 @@ class Handler(BaseHTTPRequestHandler):
             raise RefusedError(411, "Content-Length is needed")
         if int(length) > LARGEST:
             self.close_connection = True
+            self._discard(min(int(length), 64 * LARGEST))
             raise RefusedError(413, f"at most {LARGEST} bytes")
         return self.rfile.read(int(length))
+
+    def _discard(self, length: int) -> None:
+        """Read what is not wanted: who is cut off while sending does not see the answer."""
+        while length > 0 and (piece := self.rfile.read(min(length, LARGEST))):
+            length -= len(piece)
 
     def _answer(self, status: int, plain: dict[str, Any]) -> None:
         data = json.dumps(plain).encode()
