@@ -146,7 +146,7 @@ class Condition:
     Axes count from 0, negative ones from the end, and mean axes of the ONNX tensor (input 0), so 0 is the batch.
 
     Attributes:
-        rank: rank of input 0. out_rank: rank of output 0.
+        rank: rank of input 0. out_rank: rank of output 0. ranks: input number -> ranks it may have, if it is there.
         same_rank: whether all inputs that are not constants have one rank.
         one_sided: whether of the first two inputs only one is stretched to the shape of the result.
         constant_fits: whether the constant one of the first two inputs is a number, one a channel, or as large as the
@@ -155,9 +155,11 @@ class Condition:
         axis, axis_not: attribute `axis`.
         axes: the set of axes worked on (attribute or constant input), as one of these sets. axes_not: none of these.
         perm: attribute `perm` of a Transpose, one of these.
+        steps: steps of a Slice along the axes it cuts, each one of these.
+        growth: how many times as long each axis of the result is as that of input 0, each one of these.
         constant, variable: numbers of inputs that are (or are not) constants, if they are there at all.
         left_out: numbers of inputs that are not there.
-        values: input number -> the scalar values a constant there may have.
+        values: input number -> the values that each number of a constant there may have.
         attributes: attribute name -> tests.
         dtype, out_dtype: element type of input 0 and output 0: `float`, `integer`, or a name such as `bool`, `int64`.
         is_output: whether output 0 is an output of the graph.
@@ -165,6 +167,7 @@ class Condition:
 
     rank: tuple[int, ...] = ()
     out_rank: tuple[int, ...] = ()
+    ranks: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     same_rank: bool | None = None
     one_sided: bool | None = None
     constant_fits: bool | None = None
@@ -174,6 +177,8 @@ class Condition:
     axes: tuple[tuple[int, ...], ...] = ()
     axes_not: tuple[int, ...] = ()
     perm: tuple[tuple[int, ...], ...] = ()
+    steps: tuple[int, ...] = ()
+    growth: tuple[float, ...] = ()
     constant: tuple[int, ...] = ()
     variable: tuple[int, ...] = ()
     left_out: tuple[int, ...] = ()
@@ -184,9 +189,10 @@ class Condition:
     is_output: bool | None = None
 
     def __post_init__(self) -> None:
-        for index in self.values:
-            if not index.isdigit():
-                raise ValueError(f"`values` goes by the number of the input; found `{index}`")
+        for name, by_input in (("values", self.values), ("ranks", self.ranks)):
+            for index in by_input:
+                if not index.isdigit():
+                    raise ValueError(f"`{name}` goes by the number of the input; found `{index}`")
 
     @functools.cached_property
     def given(self) -> tuple[tuple[str, Any], ...]:
@@ -287,7 +293,7 @@ class Family(Judgement):
 
 PATTERNS = frozenset({
     "attention", "attention-module", "attention-of-keras", "behind-selection", "box-distribution",
-    "classifier-flatten", "dense-rows", "flattened-tail", "gelu-erf", "gelu-erf-halved-first", "gelu-erf-reordered",
+    "channels-last-block", "classifier-flatten", "dense-rows", "flattened-tail", "gelu-erf", "gelu-erf-halved-first", "gelu-erf-reordered",
     "gelu-tanh", "group-norm", "hard-swish", "l2-normalize", "layer-norm", "layer-norm-map", "map-dense",
     "norm-rows", "one-hot", "quick-gelu", "recurrent-direction", "repeat-heads", "rms-norm", "rope",
     "sequence-first", "sequence-flatten", "shuffle", "silu", "softmax", "squeeze-excite", "token-mixing",
@@ -346,6 +352,9 @@ class Facts:
         single_context_parameters: no network with more weights than this is known to run without reloading weights.
         layer_outputs: no layer with more output features is known to be compiled.
         layer_outputs_refused: a layer with as many output features, or more, is known to be too big.
+        layer_inputs, layer_inputs_refused: the same of input features, of layers on tokens.
+        patches, patches_refused: the same of the patches that an image is taken apart into.
+        row_size: no convolution on rows of more numbers (columns times channels) is known to be compiled.
         concat_inputs: no Concat of more tensors is known to be compiled.
         pool_area: over more pixels than this, official scripts split a global average.
         activation_size: no tensor of more elements is known in a network that is compiled.
@@ -374,6 +383,11 @@ class Facts:
     single_context_parameters: NumberFact | None = None
     layer_outputs: NumberFact | None = None
     layer_outputs_refused: NumberFact | None = None
+    layer_inputs: NumberFact | None = None
+    layer_inputs_refused: NumberFact | None = None
+    patches: NumberFact | None = None
+    patches_refused: NumberFact | None = None
+    row_size: NumberFact | None = None
     concat_inputs: NumberFact | None = None
     pool_area: NumberFact | None = None
     activation_size: NumberFact | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
+from irkit import ops
 from irkit.checks.cuts import producer
 from irkit.checks.reading import computed_operand, is_op, shapes_of, sizes, turns, users
 from irkit.ir import Node, Value
@@ -49,8 +50,13 @@ def attentions(subject: Subject) -> dict[Node, str]:
         members, name = _around(subject, softmax)
         if name == "attention-of-keras":
             members = [node for node in members if is_op(node, "Reshape", "Softmax")]
-        found.update(dict.fromkeys(members, name))
+        found.update(dict.fromkeys((node for node in members if not _is_of_batch(node)), name))
     return found
+
+
+def _is_of_batch(node: Node) -> bool:
+    """Whether a Gather takes q, k or v from axis 0: that is judged as any Gather, Split and Squeeze are known there."""
+    return is_op(node, "Gather") and ops.attribute(node, "axis") == 0
 
 
 def _around(subject: Subject, softmax: Node) -> tuple[list[Node], str]:

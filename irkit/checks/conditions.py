@@ -136,6 +136,12 @@ def _out_rank(case: Case, wanted: tuple[int, ...]) -> Iterator[Outcome]:
     return _outcome(rank, rank in wanted, "rank of the result", _either(wanted))
 
 
+def _ranks(case: Case, wanted: Any) -> Iterator[Outcome]:
+    for slot, value in case.given_inputs([int(key) for key in wanted]):
+        rank, allowed = case.subject.rank(value), wanted[str(slot)]
+        yield from _outcome(rank, rank in allowed, f"rank of {case.input_name(slot)}", _either(allowed))
+
+
 def _same_rank(case: Case, wanted: bool) -> Iterator[Outcome]:
     computed = [value for value in case.node.inputs if value is not None and not case.subject.is_constant(value)]
     ranks = [case.subject.rank(value) for value in computed]
@@ -199,6 +205,25 @@ def _perm(case: Case, wanted: tuple[tuple[int, ...], ...]) -> Iterator[Outcome]:
     return _outcome(_listed(perm), perm in wanted, "perm", _either([_listed(group) for group in wanted]))
 
 
+def _steps(case: Case, wanted: tuple[int, ...]) -> Iterator[Outcome]:
+    steps = constant_integers(case.node, "steps", 4) if is_given(case.node, "steps", 4) else (1,)
+    fits = None if steps is None else all(step in wanted for step in steps)
+    return _outcome(_listed(steps), fits, "steps", _either(wanted))
+
+
+def _growth(case: Case, wanted: tuple[float, ...]) -> Iterator[Outcome]:
+    value = case.node.input(0)
+    before = case.subject.shape(value) if value is not None else None
+    after = case.subject.shape(case.node.output)
+    if before is None or after is None or len(before) != len(after):
+        return _outcome(None, None, "growth of each axis", _either(wanted))
+    known = [b / a for a, b in zip(before, after, strict=True) if isinstance(a, int) and isinstance(b, int) and a > 0]
+    odd = [ratio for ratio in known if ratio != 1 and ratio not in wanted]
+    fits = False if odd else True if len(known) == len(before) else None
+    found = ", ".join(f"{ratio:g}" for ratio in dict.fromkeys(odd or known))
+    return _outcome(found, fits, "growth of each axis", _either(wanted))
+
+
 def _is_among(axis: Any, wanted: Sequence[int], rank: int | None) -> bool | None:
     if not isinstance(axis, int):
         return None
@@ -250,8 +275,9 @@ def _values(case: Case, wanted: Any) -> Iterator[Outcome]:
         elif data is None:
             yield Outcome(None if case.subject.is_constant(value) else False, f"{text}; it is computed")
         else:
-            found = data.item() if data.size == 1 else f"{data.size} values"
-            yield Outcome(found in allowed, f"{text}; found {found}")
+            numbers = tuple(dict.fromkeys(data.numpy().reshape(-1).tolist()))
+            found = numbers[0] if len(numbers) == 1 else f"{len(numbers)} different ones"
+            yield Outcome(bool(numbers) and all(number in allowed for number in numbers), f"{text}; found {found}")
 
 
 def _attributes(case: Case, wanted: Any) -> Iterator[Outcome]:
@@ -325,6 +351,7 @@ def _either(items: Sequence[Any]) -> str:
 _TESTS: dict[str, Callable[[Case, Any], Iterator[Outcome]]] = {
     "rank": _rank,
     "out_rank": _out_rank,
+    "ranks": _ranks,
     "same_rank": _same_rank,
     "one_sided": _one_sided,
     "constant_fits": _constant_fits,
@@ -334,6 +361,8 @@ _TESTS: dict[str, Callable[[Case, Any], Iterator[Outcome]]] = {
     "axes": _axes,
     "axes_not": _axes_not,
     "perm": _perm,
+    "steps": _steps,
+    "growth": _growth,
     "constant": _constant,
     "variable": _variable,
     "left_out": _left_out,

@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterator
 
 from irkit import ops
-from irkit.checks.cuts import FEW_WEIGHTS, feeding_layers, producer, sources
-from irkit.checks.reading import behind_idle, is_op, made_by, shapes_of, sizes, users
+from irkit.checks.cuts import FEW_WEIGHTS, feeding_layers, is_layer, producer, sources
+from irkit.checks.reading import behind_idle, is_op, made_by, shapes_of, sizes, turns, users
 from irkit.ir import Node, Value
 from irkit.linter import Subject
 
@@ -15,6 +15,12 @@ _RECURRENT = ("LSTM", "GRU", "RNN")
 _SELECTING = ("TopK", "GatherElements", "NonMaxSuppression")
 _LAYOUT = ("Reshape", "Transpose", "Flatten")
 _THROUGH = ("Add", "Sub", "Mul", "Div", "Where", "Reshape", "Clip", "Max", "Min", "Cast")
+_ELEMENTWISE = (
+    "Add", "Sub", "Mul", "Div", "Erf", "Pow", "Sqrt", "ReduceMean", "Relu", "Sigmoid", "Tanh", "HardSwish", "Gelu",
+)  # fmt: skip
+_MOST_IN_BLOCK = 32
+"""How many nodes a block between two Transposes may have."""
+
 _MOST_STEPS = 8
 """How many nodes back from a softmax a product of attention is looked for."""
 
@@ -32,6 +38,8 @@ def misfits(subject: Subject) -> dict[Node, str]:
         found.update(dict.fromkeys(_unfold(subject, concat), "unfold"))
     for layer in subject.of(*_RECURRENT):
         found.update(dict.fromkeys(_directions(subject, layer), "recurrent-direction"))
+    for transpose in subject.of("Transpose"):
+        found.update(dict.fromkeys(_channels_last_block(subject, transpose), "channels-last-block"))
     for softmax in subject.of("Softmax"):
         if _is_over_width(subject, softmax):
             found[softmax] = "width-softmax"
@@ -96,6 +104,31 @@ def _is_over_width(subject: Subject, softmax: Node) -> bool:
             break
         node = next(sources(subject, node), None)
     return is_op(node, "Conv", "ConvTranspose", "BatchNormalization", "Resize", "MaxPool", "AveragePool", "Relu")
+
+
+def _channels_last_block(subject: Subject, turned: Node) -> list[Node]:
+    """The Transposes around dense layers on a map with its channels last, and what scales their result: ConvNeXt."""
+    if not turns(turned, (0, 2, 3, 1)):
+        return []
+    scales: list[Node] = []
+    has_layer = False
+    node: Node | None = turned
+    for _ in range(_MOST_IN_BLOCK):
+        readers = users(subject, node.output) if node is not None else []
+        node = readers[-1] if readers else None
+        if node is None or turns(node, (0, 3, 1, 2)):
+            break
+        if not is_op(node, "LayerNormalization", "MatMul", *_ELEMENTWISE):
+            return []
+        has_layer = has_layer or (is_layer(subject, node) and subject.rank(node.input(0)) == 4)
+        scales = [*scales, node] if is_op(node, "Mul") and _is_by_channel(subject, node) else []
+    return [turned, *scales[-1:], node] if node is not None and turns(node, (0, 3, 1, 2)) and has_layer else []
+
+
+def _is_by_channel(subject: Subject, node: Node) -> bool:
+    """Whether it multiplies by a constant with one number a channel."""
+    constants = [value for value in node.inputs if value is not None and subject.is_constant(value)]
+    return len(constants) == 1 and subject.rank(constants[0]) == 1
 
 
 def _flattened_tails(subject: Subject) -> Iterator[Node]:

@@ -113,9 +113,20 @@ def input_rank(subject: Subject) -> Iterator[Found]:
     ranks = ", ".join(str(rank) for rank in fact.value)
     for value in fed_inputs(subject.model):
         shape = value.shape
-        if shape is not None and len(shape) not in fact.value:
+        if shape is None:
+            continue
+        if len(shape) not in fact.value:
             message = f"input `{value.name}` must have one of the ranks {ranks}; found {format_shape(shape)}"
-            yield Found(message, severity=severity_of(fact.confidence), advice=fact.advice)
+        elif _is_volume_of_no_layer(value):
+            message = f"input `{value.name}` of rank 5 must be read by a 3-D convolution; found {format_shape(shape)}"
+        else:
+            continue
+        yield Found(message, severity=severity_of(fact.confidence), advice=fact.advice)
+
+
+def _is_volume_of_no_layer(value: Value) -> bool:
+    """Whether a tensor of rank 5 is read by no 3-D layer: clips are known as what a convolution reads."""
+    return len(value.shape or ()) == 5 and not any(user.op in ("Conv", "MaxPool") for user in value.users)
 
 
 @rule("HAI202", "input-type", Severity.WARNING, facts=("input_types",))

@@ -1,4 +1,4 @@
-"""HAI403 to HAI410: forms that cost the chip more than they look, or that no compiled network is known to have."""
+"""HAI404 to HAI410: forms that cost the chip more than they look, or that no compiled network is known to have."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from irkit.checks.reading import integers, shape_in
 from irkit.checks.telling import grounds
 from irkit.diagnostics import Severity
 from irkit.ir import Node, Value
-from irkit.linter import Found, Subject, rule, severity_of
+from irkit.linter import Found, Subject, rule
 from irkit.table import Fact, NumbersFact
 from irkit.types import format_shape
 
@@ -19,36 +19,6 @@ _GATES = frozenset({"Sigmoid", "HardSigmoid", "Clip", "Relu", "HardSwish", "Tanh
 _LAYOUT = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze"})
 _GATE_STEPS = 12
 """Nodes between the gate and the average of a squeeze-and-excite block, at most."""
-
-
-@rule("HAI403", "wide-layer", Severity.ERROR, facts=("layer_outputs", "layer_outputs_refused"))
-def wide_layer(subject: Subject) -> Iterator[Found]:
-    """A layer with more outputs than any that is known to be compiled.
-
-    Why: a layer must fit on the chip as a whole; the product with a large vocabulary was too big for it.
-    Example: `torch.nn.Linear(384, 51865)` at the end of a speech decoder.
-    Fix: split the layer into several of fewer outputs, and join what they make on the host.
-    """
-    known, refused = subject.target.facts.layer_outputs, subject.target.facts.layer_outputs_refused
-    for node in subject.of("Conv", "ConvTranspose", "Gemm", "MatMul"):
-        width = _outputs(subject, node)
-        if refused is not None and width >= refused.value:
-            text = (
-                f"{node.op}: a layer of {refused.value} output features is too big; found {width} {_grounds(refused)}"
-            )
-            yield Found(text, node, severity_of(refused.confidence), advice=refused.advice)
-        elif known is not None and width > known.value:
-            text = f"{node.op}: output features should be at most {known.value}; found {width} {_grounds(known)}"
-            yield Found(text, node, Severity.WARNING, advice=known.advice)
-
-
-def _outputs(subject: Subject, node: Node) -> int:
-    """Output features of a layer with weights; 0 where they are not known."""
-    shape = subject.shape(node.output)
-    if shape is None or len(shape) < 2 or not is_layer(subject, node):
-        return 0
-    width = shape[-1 if node.op == "MatMul" else 1]
-    return width if isinstance(width, int) else 0
 
 
 @rule("HAI404", "wide-concat", Severity.INFO, facts=("concat_inputs",))

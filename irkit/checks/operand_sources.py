@@ -1,0 +1,74 @@
+"""HAI209 and HAI210: operands that the compiler does not find where it looks for them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from irkit.checks.reading import behind_idle
+from irkit.checks.telling import first_few
+from irkit.diagnostics import Severity
+from irkit.inputs import fed_inputs
+from irkit.ir import Node, Value
+from irkit.linter import Found, Subject, rule
+from irkit.types import Shape, format_shape, is_static
+
+_ELEMENTWISE = ("Add", "Sub", "Mul", "Div", "Pow", "Max", "Min")
+
+
+@rule("HAI209", "unfolded-operand", Severity.WARNING)
+def unfolded_operand(subject: Subject) -> Iterator[Found]:
+    """An operand that is always the same, but is computed by nodes in the place of being stored.
+
+    Why: the parser reads stored constants. A factor that a Sqrt made of another constant was not there for it ("ew
+    mult layer expects 2 inputs but found 1"), and chains from Shape to Reshape crashed it.
+    Example: `F.scaled_dot_product_attention` exported by TorchScript, which computes its scale from a shape.
+    Fix: irkit optimize computes such constants and stores them; any ONNX simplifier does too.
+    """
+    for node in subject.nodes:
+        makers = [maker for value in node.inputs if (maker := _maker(subject, value)) is not None]
+        if makers:
+            listed = first_few(f"`{maker.output.name}` ({maker.op_id})" for maker in dict.fromkeys(makers))
+            text = f"the constant operands of {node.op_id} should be stored; found {listed}, computed by nodes"
+            yield Found(text, node, fixable=subject.runs("fold-constants"))
+    for node in subject.folded:
+        if node.op == "ConstantOfShape" and not node.domain and "value" not in node.attrs and node in subject.live:
+            text = "ConstantOfShape without a value must be stored as a constant: the parser asks for the value"
+            yield Found(text, node, fixable=subject.runs("fold-constants"))
+
+
+def _maker(subject: Subject, value: Value | None) -> Node | None:
+    """The node that computes a constant operand; None of those that are stored."""
+    value = behind_idle(subject, value)
+    return value.producer if value is not None and value.producer in subject.folded else None
+
+
+@rule("HAI210", "stretched-input", Severity.WARNING)
+def stretched_input(subject: Subject) -> Iterator[Found]:
+    """An input of the network that is stretched over another tensor, such as the mask of an attention.
+
+    Why: an input has a layout of its own on the chip, with its last axis as the columns of one channel. One of shape
+    (1, 1, 1, 128), added to the scores of an attention, failed when its format was converted.
+    Example: `scores + attention_mask` with a mask of (batch, 1, 1, tokens).
+    Fix: leave the mask out where every token counts, or feed it as large as what it is added to.
+    """
+    inputs = set(fed_inputs(subject.model))
+    for node in subject.of(*_ELEMENTWISE):
+        whole = subject.shape(node.output)
+        for value in node.inputs:
+            source = behind_idle(subject, value)
+            shape = subject.shape(source) if source is not None else None
+            if source in inputs and len(node.inputs) > 1 and _is_smaller(shape, whole):
+                text = f"input `{source.name if source else ''}` should be as large as what it meets"
+                found = f"found {format_shape(shape)} for {format_shape(whole)}"
+                yield Found(f"{text}; {found}", node)
+
+
+def _is_smaller(shape: Shape | None, whole: Shape | None) -> bool:
+    return is_static(shape) and is_static(whole) and _count(shape) < _count(whole)
+
+
+def _count(shape: Shape | None) -> int:
+    product = 1
+    for dim in shape or ():
+        product *= dim if isinstance(dim, int) else 1
+    return product
