@@ -131,6 +131,11 @@ OPERANDS = """graph(%x: float32[1,2,3,4], %w: float32[4]) -> (%y) {
         ("Pow(%x, %c)", Condition(values={"1": (3.0,)}), False),
         ("Pow(%x, %number)", Condition(values={"1": (2.0,)}), True),
         ("Pow(%x, %w)", Condition(values={"1": (2.0,)}), False),
+        ("Pow(%x, %wide)", Condition(values={"1": (2.0, 3.0)}), True),
+        ("Pow(%x, %wide)", Condition(values={"1": (2.0,)}), False),
+        ("Mul(%x, %w)", Condition(ranks={"1": (1,)}), True),
+        ("Mul(%x, %w)", Condition(ranks={"0": (3,), "1": (1,)}), False),
+        ("Clip(%x)", Condition(ranks={"1": (0,)}), True),
         ("Clip(%x, _, %c)", Condition(values={"1": (0.0,)}), False),
         ("Add(%x, %w)", Condition(same_rank=True), False),
         ("Add(%x, %c)", Condition(same_rank=True), True),
@@ -157,7 +162,7 @@ def test_operands(op: str, condition: Condition, expected: bool | None) -> None:
         (OPERANDS.replace("OP", "Pow(%x, %c)"), Condition(values={"1": (0.5, 3.0)}),
          "input 1 (Y) must be 0.5 or 3; found 2.0"),
         (OPERANDS.replace("OP", "Pow(%x, %wide)"), Condition(values={"1": (2.0,)}),
-         "input 1 (Y) must be 2; found 2 values"),
+         "input 1 (Y) must be 2; found 2 different ones"),
         (relu("int8[1]"), Condition(dtype=("float", "bool")), "element type must be float or bool; found int8"),
     ],
 )  # fmt: skip
@@ -219,3 +224,32 @@ def test_the_axes_of_a_pad_are_those_it_changes(pads: str, axes: tuple[int, ...]
 def test_a_reduction_without_axes_is_over_all() -> None:
     assert case(reduced(""), Condition(axes=((0, 1, 2, 3),)))[0] is True
     assert case(reduced("", "float32[*]"), Condition(axes=((1,),)))[0] is None
+
+
+def resized(before: str, scales: str) -> str:
+    return f"""graph(%x: float32[{before}]) -> (%y) {{
+      %s: float32[4] = {scales}  %y = Resize(%x, _, %s) {{mode="nearest"}} @n
+    }}"""
+
+
+@pytest.mark.parametrize(
+    ("graph", "condition", "expected"),
+    [
+        (resized("1,2,8,8", "[1.0, 1.0, 2.0, 2.0]"), Condition(growth=(2.0,)), True),
+        (resized("1,2,8,8", "[1.0, 1.0, 2.0, 1.0]"), Condition(growth=(2.0,)), True),
+        (resized("1,2,8,8", "[1.0, 1.0, 2.0, 3.0]"), Condition(growth=(2.0,)), False),
+        (resized("1,2,8,8", "[1.0, 1.0, 0.5, 0.5]"), Condition(growth=(0.5, 2.0)), True),
+        (resized("1,2,H,8", "[1.0, 1.0, 2.0, 2.0]"), Condition(growth=(2.0,)), None),
+        (resized("1,2,H,8", "[1.0, 1.0, 2.0, 3.0]"), Condition(growth=(2.0,)), False),
+        (sliced("[0, 0]", "[8, 8]", "[2, 3]", "[2, 2]"), Condition(steps=(1, 2)), True),
+        (sliced("[0, 0]", "[8, 8]", "[2, 3]", "[1, 4]"), Condition(steps=(1, 2)), False),
+    ],
+)
+def test_how_a_tensor_grows_and_is_stepped_through(graph: str, condition: Condition, expected: bool | None) -> None:
+    assert case(graph, condition)[0] is expected
+
+
+def test_steps_that_are_left_out_are_one() -> None:
+    graph = """graph(%x: float32[1,2,8,8]) -> (%y) {
+      %s: int64[1] = [0]  %e: int64[1] = [4]  %a: int64[1] = [2]  %y = Slice(%x, %s, %e, %a) @n }"""
+    assert case(graph, Condition(steps=(1,)))[0] is True

@@ -146,6 +146,18 @@ graph(%x: float32[INPUT]) -> (%y) {
   %s = Sqrt(%e) @root
   %y = Div(%d, %s) @normed
 }"""
+CONVNEXT = """
+graph(%x: float32[1,8,6,6]) -> (%y) {
+  %dw: float32[8,1,7,7] = random(seed=1)  %scale: float32[8] = random(seed=2)  %up: float32[8,32] = random(seed=3)
+  %down: float32[32,8] = random(seed=4)  %gamma: float32[8] = random(seed=5)
+  %d = Conv(%x, %dw) {kernel_shape=[7,7], pads=[3,3,3,3], group=8} @depthwise
+  %t = Transpose(%d) {perm=[0,2,3,1]} @there
+  %n = LayerNormalization(%t, %scale, %scale) @norm
+  %u = MatMul(%n, %up) @up  %r = Relu(%u) @relu  %w = MatMul(%r, %down) @down
+  %g = Mul(%w, %gamma) @gamma
+  %b = Transpose(%g) {perm=[0,3,1,2]} @back
+  %y = Add(%b, %x) @add
+}"""
 PLAIN = "%z = Relu(%x) @relu"
 GROUPS = "%g: int64[3] = [1, 2, 128]  %z = Reshape(%x, %g) @groups"
 NORMED = {"mean", "centred", "square", "variance", "root", "normed"}
@@ -174,8 +186,9 @@ CASES = {
     "attention of YOLO11": (YOLO, {"attention": {
         "heads", "parts", "scale", "qt", "scores", "softmax", "pt", "mix", "merge", "value_map"}}),
     "attention of nn.MultiheadAttention": (MODULE, {"sequence-first": {"first"}, "attention-module": {
-        "packed", "unsqueeze", "turn", "squeeze", "q0", "k0", "v0", "q1", "k1", "v1", "q2", "k2", "v2", "q", "k", "v",
+        "packed", "unsqueeze", "turn", "squeeze", "q1", "k1", "v1", "q2", "k2", "v2", "q", "k", "v",
         "kt", "scores", "softmax", "mix", "back", "merge"}}),
+    "block of ConvNeXt": (CONVNEXT, {"channels-last-block": {"there", "gamma", "back"}}),
     "windows": (WINDOWS, {"window-partition": {
         "cut", "turn", "windows", "tokens", "again", "grid", "turn_back", "whole"}}),
     "tokens and back": (PATCHES.replace("BETWEEN", "%n = LayerNormalization(%k, %gain) @norm"), {"tokens": {
@@ -306,6 +319,8 @@ ELSEWHERE = {
 }  # fmt: skip
 
 NOT = {
+    "a norm alone between Transposes": CONVNEXT.replace("""  %u = MatMul(%n, %up) @up  %r = Relu(%u) @relu  %w = MatMul(%r, %down) @down
+""", "  %w = Relu(%n) @relu\n"),
     "a product with the sigmoid of another": """
 graph(%x: float32[1,4,8,8], %z: float32[1,4,8,8]) -> (%y) { %s = Sigmoid(%z) @s  %y = Mul(%x, %s) @m }""",
     "a sigmoid that is read elsewhere too": """
