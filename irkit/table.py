@@ -220,10 +220,12 @@ RULE_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 class Judgement(Fact):
     """A fact that a lint rule reports.
 
-    `rule`: the name of the rule that reports it, in place of the one that reports all facts of its kind.
+    `rule`: the name of the rule that reports it, in place of the one that reports all facts of its kind. `repaired_by`:
+    the pass that sees to it.
     """
 
     rule: str = ""
+    repaired_by: str = ""
 
     def __post_init__(self) -> None:
         if self.rule and not RULE_NAME.fullmatch(self.rule):
@@ -232,11 +234,10 @@ class Judgement(Fact):
 
 @dataclass(frozen=True)
 class Need(Judgement):
-    """A condition that nodes of an operator must meet, where `when` holds. `repaired_by`: the pass that sees to it."""
+    """A condition that nodes of an operator must meet, where `when` holds."""
 
     must: Condition
     when: Condition = ALWAYS
-    repaired_by: str = ""
     dfc: VersionRange = EVERY_VERSION
 
 
@@ -287,7 +288,12 @@ class Family(Judgement):
     def operator(self) -> Operator:
         """The entry of each of them."""
         return Operator(
-            self.status, confidence=self.confidence, evidence=self.evidence, advice=self.advice, rule=self.rule
+            self.status,
+            confidence=self.confidence,
+            evidence=self.evidence,
+            advice=self.advice,
+            rule=self.rule,
+            repaired_by=self.repaired_by,
         )
 
 

@@ -22,7 +22,8 @@ class Verdict:
     """What the table says of a node.
 
     Attributes: `form` or `pattern` it was judged as ("" where as the operator itself); `decided`: what is known of the
-    node left no other form open; `rule`: the lint rule that reports it, "" where that is one for its status.
+    node left no other form open; `rule`: the lint rule that reports it, "" where that is one for its status;
+    `repaired_by`: the pass that mends it, "" where none does.
     """
 
     status: Status
@@ -34,6 +35,7 @@ class Verdict:
     pattern: str = ""
     decided: bool = True
     rule: str = ""
+    repaired_by: str = ""
 
 
 _NOTHING_KNOWN = Verdict(Status.UNKNOWN, Confidence.LOW, (), "")
@@ -76,11 +78,20 @@ def judge(subject: Subject, node: Node) -> Verdict:
         form=mildest.name if isinstance(mildest, Form) else "",
         decided=len(possible) == 1,
         rule=mildest.rule,
+        repaired_by=mildest.repaired_by,
     )
 
 
 def _as_member(name: str, entry: Pattern) -> Verdict:
-    return Verdict(entry.status, entry.confidence, entry.evidence, entry.advice, pattern=name, rule=entry.rule)
+    return Verdict(
+        entry.status,
+        entry.confidence,
+        entry.evidence,
+        entry.advice,
+        pattern=name,
+        rule=entry.rule,
+        repaired_by=entry.repaired_by,
+    )
 
 
 def unmet_needs(subject: Subject) -> dict[Node, list[tuple[Need, str]]]:

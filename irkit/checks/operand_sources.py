@@ -20,7 +20,7 @@ def unfolded_operand(subject: Subject) -> Iterator[Found]:
     """An operand that is always the same, but is computed by nodes in the place of being stored.
 
     Why: the parser reads stored constants. A factor that a Sqrt made of another constant was not there for it ("ew
-    mult layer expects 2 inputs but found 1"), and chains from Shape to Reshape crashed it.
+    mult layer expects 2 inputs but found 1"). Chains that compute shapes are no matter where inputs are static.
     Example: `F.scaled_dot_product_attention` exported by TorchScript, which computes its scale from a shape.
     Fix: irkit optimize computes such constants and stores them; any ONNX simplifier does too.
     """
@@ -37,9 +37,10 @@ def unfolded_operand(subject: Subject) -> Iterator[Found]:
 
 
 def _maker(subject: Subject, value: Value | None) -> Node | None:
-    """The node that computes a constant operand; None of those that are stored."""
+    """The node that computes a constant operand; None of those that are stored, and of shapes."""
     value = behind_idle(subject, value)
-    return value.producer if value is not None and value.producer in subject.folded else None
+    is_number = value is not None and value.dtype is not None and value.dtype.is_float
+    return value.producer if is_number and value is not None and value.producer in subject.folded else None
 
 
 @rule("HAI210", "stretched-input", Severity.WARNING)

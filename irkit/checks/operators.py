@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from collections.abc import Iterator
 
@@ -13,15 +12,6 @@ from irkit.diagnostics import Severity
 from irkit.ir import Node
 from irkit.linter import Found, Subject, rule
 from irkit.table import Need, Status
-
-_REPAIRED = {
-    "Gelu": "gelu-to-relu",
-    "SplitToSequence": "unpack-sequences",
-    "SequenceAt": "unpack-sequences",
-    "SequenceConstruct": "unpack-sequences",
-    "ConcatFromSequence": "unpack-sequences",
-}
-"""Passes that replace an operator by others."""
 
 _DOMAINS = {
     "com.microsoft": "it is ONNX Runtime's own, written by its optimizer or quantizer: give the model from before",
@@ -60,8 +50,7 @@ def unsupported_operator(subject: Subject) -> Iterator[Found]:
     Fix: rewrite it with operators that are taken, or cut the graph there and run the rest on the host.
     """
     for node, _, found in _found(subject, Status.UNSUPPORTED):
-        fixable = subject.runs(_REPAIRED.get(node.op_id, ""))
-        yield with_advice(dataclasses.replace(found, fixable=fixable), advice_to_cut(subject, node))
+        yield with_advice(found, advice_to_cut(subject, node))
 
 
 @rule("HAI102", "unknown-operator", Severity.WARNING)
@@ -73,7 +62,7 @@ def unknown_operator(subject: Subject) -> Iterator[Found]:
     """
     for node, _, found in _found(subject, Status.UNKNOWN):
         if not node.domain or node.op_id in subject.target.operators:
-            yield dataclasses.replace(found, fixable=subject.runs(_REPAIRED.get(node.op_id, "")))
+            yield found
 
 
 @rule("HAI103", "partial-operator", Severity.WARNING)
@@ -83,8 +72,8 @@ def partial_operator(subject: Subject) -> Iterator[Found]:
     Why: whether it is taken depends on its neighbours, its attributes or its shapes, and this form was not seen.
     Fix: bring it to a form that is known to be taken; the finding's advice names one where there is one.
     """
-    for _, verdict, found in _found(subject, Status.PARTIAL):
-        yield dataclasses.replace(found, fixable=verdict.pattern.startswith("gelu") and subject.runs("gelu-to-relu"))
+    for _, _, found in _found(subject, Status.PARTIAL):
+        yield found
 
 
 @rule("HAI104", "constant-only-operator", Severity.ERROR)

@@ -55,7 +55,8 @@ def of_verdict(subject: Subject, node: Node, verdict: Verdict, detail: str = "")
         severity = Severity.WARNING
     elif verdict.status is Status.SUPPORTED:
         severity = Severity.INFO
-    return Found(says, node, severity, advice=verdict.advice, evidence=verdict.evidence)
+    fixable = subject.runs(verdict.repaired_by)
+    return Found(says, node, severity, fixable, verdict.advice, evidence=verdict.evidence)
 
 
 def of_need(subject: Subject, node: Node, need: Need, text: str) -> Found:
