@@ -112,6 +112,7 @@ class Finding:
         advice: what to do.
         group: findings of a rule that share it say the same of several things; "" where the message tells.
         evidence: what the target's table rests on: what sources say, and where they are.
+        also: names of further nodes that it speaks of, such as the rest of a group that is refused as one.
         around: the neighbourhood of the node; None where there is no node.
     """
 
@@ -126,6 +127,7 @@ class Finding:
     advice: str = ""
     group: str = ""
     evidence: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    also: tuple[str, ...] = field(default=(), repr=False)
     around: Around | None = field(default=None, repr=False)
 
     def to_json(self) -> dict[str, Any]:
@@ -133,7 +135,7 @@ class Finding:
         return {
             "code": self.code, "rule": self.rule, "severity": self.severity.label, "node": self.node, "op": self.op,
             "message": self.message, "fixable": self.fixable, "origin": self.origin.to_json(), "advice": self.advice,
-            "evidence": [{"says": says, "where": where} for says, where in self.evidence],
+            "evidence": [{"says": says, "where": where} for says, where in self.evidence], "also": list(self.also),
             "around": self.around.to_json() if self.around is not None else None,
         }  # fmt: skip
 

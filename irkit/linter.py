@@ -36,7 +36,8 @@ class Found:
     """One thing a rule found. `severity` only where it differs from the rule's own; `node` None for the whole model.
 
     `group`: findings of a rule that share it say the same of several things; they are shown as one. `origin`: where it
-    is, where that is no node, as a line of a script. `evidence`: what it rests on, from the target's table.
+    is, where that is no node, as a line of a script. `evidence`: what it rests on, from the target's table. `also`:
+    further nodes that it speaks of.
     """
 
     message: str
@@ -47,6 +48,7 @@ class Found:
     group: str = ""
     origin: Location | None = None
     evidence: tuple[Evidence, ...] = ()
+    also: tuple[Node, ...] = ()
 
 
 Check: TypeAlias = "Callable[[Subject], Iterable[Found]]"
@@ -75,6 +77,7 @@ class Rule(RuleDoc):
                 advice=found.advice,
                 group=found.group,
                 evidence=tuple((item.says, _where(subject.target, item)) for item in found.evidence),
+                also=tuple(other.name for other in found.also if other.name and other is not node),
                 around=Around.of(node, subject.folded) if node is not None else None,
             )
 

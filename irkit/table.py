@@ -156,6 +156,7 @@ class Condition:
         axes: the set of axes worked on (attribute or constant input), as one of these sets. axes_not: none of these.
         perm: attribute `perm` of a Transpose, one of these.
         steps: steps of a Slice along the axes it cuts, each one of these.
+        space: how many positions input 0 has, all sizes behind axis 1 multiplied, one of these.
         growth: how many times as long each axis of the result is as that of input 0, each one of these.
         constant, variable: numbers of inputs that are (or are not) constants, if they are there at all.
         left_out: numbers of inputs that are not there.
@@ -178,6 +179,7 @@ class Condition:
     axes_not: tuple[int, ...] = ()
     perm: tuple[tuple[int, ...], ...] = ()
     steps: tuple[int, ...] = ()
+    space: tuple[int, ...] = ()
     growth: tuple[float, ...] = ()
     constant: tuple[int, ...] = ()
     variable: tuple[int, ...] = ()
@@ -298,9 +300,10 @@ class Family(Judgement):
 
 
 PATTERNS = frozenset({
-    "attention", "attention-module", "attention-of-keras", "behind-selection", "box-distribution",
-    "channels-last-block", "classifier-flatten", "dense-rows", "flattened-tail", "gelu-erf", "gelu-erf-halved-first", "gelu-erf-reordered",
-    "gelu-tanh", "group-norm", "hard-swish", "l2-normalize", "layer-norm", "layer-norm-map", "map-dense",
+    "attention", "attention-module", "attention-of-keras", "attention-of-one-head", "behind-selection",
+    "box-distribution", "channels-last-block", "classifier-flatten", "dense-norm", "dense-rows", "flattened-logits", "flattened-tail",
+    "format-change", "gelu-erf", "gelu-erf-halved-first", "gelu-erf-reordered", "gelu-tanh",
+    "group-norm", "hard-swish", "l2-normalize", "layer-norm", "layer-norm-map", "map-dense",
     "norm-rows", "one-hot", "quick-gelu", "recurrent-direction", "repeat-heads", "rms-norm", "rope",
     "sequence-first", "sequence-flatten", "shuffle", "silu", "softmax", "squeeze-excite", "token-mixing",
     "token-pooling", "tokens", "unfold", "width-softmax", "window-partition", "yolo-head",
@@ -358,6 +361,7 @@ class Facts:
         single_context_parameters: no network with more weights than this is known to run without reloading weights.
         layer_outputs: no layer with more output features is known to be compiled.
         layer_outputs_refused: a layer with as many output features, or more, is known to be too big.
+        attention_scores: no product of queries and keys with more numbers is known to be compiled.
         layer_inputs, layer_inputs_refused: the same of input features, of layers on tokens.
         patches, patches_refused: the same of the patches that an image is taken apart into.
         row_size: no convolution on rows of more numbers (columns times channels) is known to be compiled.
@@ -389,6 +393,7 @@ class Facts:
     single_context_parameters: NumberFact | None = None
     layer_outputs: NumberFact | None = None
     layer_outputs_refused: NumberFact | None = None
+    attention_scores: NumberFact | None = None
     layer_inputs: NumberFact | None = None
     layer_inputs_refused: NumberFact | None = None
     patches: NumberFact | None = None

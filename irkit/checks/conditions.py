@@ -211,6 +211,13 @@ def _steps(case: Case, wanted: tuple[int, ...]) -> Iterator[Outcome]:
     return _outcome(_listed(steps), fits, "steps", _either(wanted))
 
 
+def _space(case: Case, wanted: tuple[int, ...]) -> Iterator[Outcome]:
+    value = case.node.input(0)
+    shape = case.subject.shape(value) if value is not None else None
+    space = _count(shape[2:]) if shape is not None and is_static(shape[2:]) else None
+    return _outcome(space, space in wanted, "number of positions", _either(wanted))
+
+
 def _growth(case: Case, wanted: tuple[float, ...]) -> Iterator[Outcome]:
     value = case.node.input(0)
     before = case.subject.shape(value) if value is not None else None
@@ -362,6 +369,7 @@ _TESTS: dict[str, Callable[[Case, Any], Iterator[Outcome]]] = {
     "axes_not": _axes_not,
     "perm": _perm,
     "steps": _steps,
+    "space": _space,
     "growth": _growth,
     "constant": _constant,
     "variable": _variable,

@@ -68,6 +68,7 @@ def detection_head(subject: Subject) -> Iterator[Found]:
         for node in (*head.flattening, *head.joins):
             message = f"{what}, is refused by the compiler {grounds(entry.confidence, entry.evidence)}"
             found = Found(message, node, severity_of(entry.confidence), advice=entry.advice, group=named(head.ends))
+            found = replace(found, also=tuple(other for other in subject.nodes if other in head.nodes))
             yield with_advice(found, advice_to_cut(subject, node))
 
 

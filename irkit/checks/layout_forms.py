@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from irkit import ops
 from irkit.checks.cuts import is_layer, producer
-from irkit.checks.reading import is_op, made_by, only_user, shapes_of, sizes, turns, users
-from irkit.identities import permutation
-from irkit.ir import Node
+from irkit.checks.reading import behind_idle, is_op, made_by, only_user, shapes_of, sizes, turns, users
+from irkit.identities import constant_integers, permutation
+from irkit.ir import Node, Value
 from irkit.linter import Subject
 
 _SHUFFLES = frozenset({
@@ -18,6 +19,9 @@ _SHUFFLES = frozenset({
     (0, 1, 3, 4, 2, 5),  # patch merging of Swin, channels last
 })  # fmt: skip
 """Permutations between two Reshapes that split and merge axes of a feature map."""
+
+_ON_MAPS = ("Conv", "ConvTranspose", "MaxPool", "AveragePool", "GlobalAveragePool", "Resize", "BatchNormalization")
+"""Operators whose operand has its channels as axis 1."""
 
 _WINDOWS = (0, 1, 3, 2, 4, 5)
 _FLATTENING = ("Reshape", "Flatten")
@@ -33,10 +37,13 @@ def layouts(subject: Subject) -> dict[Node, str]:
     for transpose in subject.of("Transpose"):
         for name, members in _AROUND.items():
             found.update(dict.fromkeys(members(subject, transpose), name))
+        if transpose not in found and _changes_format(subject, transpose):
+            found[transpose] = "format-change"
     for one_hot in subject.of("OneHot"):
         found.update(dict.fromkeys(_one_hot(subject, one_hot), "one-hot"))
-    for negated in subject.of("Neg"):
-        found.update(dict.fromkeys(_rotation(subject, negated), "rope"))
+    for turned in subject.of("Concat"):
+        if ops.attribute(turned, "axis") != 1:
+            found.update(dict.fromkeys(_rotation(subject, turned), "rope"))
     return found
 
 
@@ -251,6 +258,18 @@ _AROUND = {
 }
 
 
+def _changes_format(subject: Subject, transpose: Node) -> bool:
+    """Whether a map is brought to channels last or back, as the chip itself does; heads that a view made are no map."""
+    if not turns(transpose, (0, 2, 3, 1), (0, 3, 1, 2)):
+        return False
+    view = made_by(subject, transpose.input(0), "Reshape")
+    if view is None or _is_token_grid(subject, view):
+        return True
+    if turns(transpose, (0, 2, 3, 1)):
+        return _unfolds_map(subject, view)
+    return any(is_op(user, *_ON_MAPS) for user in users(subject, transpose.output))
+
+
 # --- chains ----------------------------------------------------------------------------------------------------------
 
 
@@ -262,14 +281,43 @@ def _one_hot(subject: Subject, one_hot: Node) -> list[Node]:
     return [one_hot, transpose, squeeze] if is_chain and transpose is not None and squeeze is not None else []
 
 
-def _rotation(subject: Subject, negated: Node) -> list[Node]:
-    """The rotary position embedding x * cos + concat(-x2, x1) * sin: from the halves to the sum."""
-    half = made_by(subject, negated.input(0), "Slice", "Split", "Gather")
-    turned = only_user(subject, negated, "Concat")
-    weighed = only_user(subject, turned, "Mul") if turned is not None else None
-    if half is None or turned is None or weighed is None:
+def _rotation(subject: Subject, turned: Node) -> list[Node]:
+    """The rotary position embedding x * cos + concat(-x2, x1) * sin, from the halves to the sum and what is joined on.
+
+    The sign may stand in a factor: concat(x2, x1) * sign.
+    """
+    halves = [_half(subject, value) for value in turned.inputs]
+    weighed = only_user(subject, turned, "Mul")
+    if weighed is None or len(halves) != 2 or halves[0] is None or halves[1] is None:
         return []
-    halves = [made_by(subject, value, "Slice", "Split") for value in turned.inputs]
-    total = only_user(subject, weighed, "Add")
-    others = [made_by(subject, value, "Mul") for value in total.inputs] if total is not None else []
-    return [node for node in dict.fromkeys((half, *halves, negated, turned, weighed, *others, total)) if node]
+    if not _is_swapped(subject, halves[0], halves[1]):
+        return []
+    factors = [weighed]
+    while (again := only_user(subject, factors[-1], "Mul")) is not None:
+        factors.append(again)
+    total = only_user(subject, factors[-1], "Add")
+    if total is None:
+        return []
+    others = [made_by(subject, value, "Mul") for value in total.inputs]
+    joined = only_user(subject, total, "Concat")
+    negated = [made_by(subject, value, "Neg") for value in turned.inputs]
+    members = (*halves, *negated, turned, *factors, *others, total, joined)
+    return [node for node in dict.fromkeys(members) if node is not None]
+
+
+def _half(subject: Subject, value: Value | None) -> Node | None:
+    """What cuts a half off, negated or not."""
+    negated = made_by(subject, value, "Neg")
+    return made_by(subject, negated.input(0) if negated is not None else value, "Slice", "Split", "Gather")
+
+
+def _is_swapped(subject: Subject, first: Node, second: Node) -> bool:
+    """Whether two halves are of one tensor, the back one first."""
+    if first is second:
+        return True  # the parts of a Split; in their order they would be no rotation
+    if first.op != second.op or behind_idle(subject, first.input(0)) is not behind_idle(subject, second.input(0)):
+        return False
+    if first.op == "Gather":
+        return True
+    starts = [constant_integers(node, "starts", 1) for node in (first, second)]
+    return starts[0] is not None and starts[1] is not None and starts[0] > starts[1]

@@ -38,9 +38,14 @@ def misfits(subject: Subject) -> dict[Node, str]:
         found.update(dict.fromkeys(_unfold(subject, concat), "unfold"))
     for layer in subject.of(*_RECURRENT):
         found.update(dict.fromkeys(_directions(subject, layer), "recurrent-direction"))
+    found.update(dict.fromkeys(_flattened_logits(subject), "flattened-logits"))
+    for norm in subject.of("BatchNormalization"):
+        if subject.rank(norm.input(0)) == 2 and made_by(subject, norm.input(0), "Gemm", "MatMul") is not None:
+            found[norm] = "dense-norm"
     for transpose in subject.of("Transpose"):
         found.update(dict.fromkeys(_channels_last_block(subject, transpose), "channels-last-block"))
     for softmax in subject.of("Softmax"):
+        found.update(dict.fromkeys(_one_head(subject, softmax), "attention-of-one-head"))
         if _is_over_width(subject, softmax):
             found[softmax] = "width-softmax"
     return found
@@ -131,6 +136,20 @@ def _is_by_channel(subject: Subject, node: Node) -> bool:
     return len(constants) == 1 and subject.rank(constants[0]) == 1
 
 
+def _one_head(subject: Subject, softmax: Node) -> list[Node]:
+    """The products of an attention of shape (1, tokens, width), without an axis of heads, and what is between them."""
+    shape = sizes(subject, softmax.input(0))
+    if shape is None or len(shape) != 3 or shape[0] != 1:
+        return []
+    members = [softmax]
+    while (source := producer(subject, members[0].input(0))) is not None and is_op(source, *_THROUGH):
+        members.insert(0, source)
+    mixing = [user for user in users(subject, softmax.output) if is_op(user, "MatMul")]
+    if source is None or not is_op(source, "MatMul") or any(subject.is_constant(value) for value in source.reads()):
+        return []
+    return [source, *members, *mixing]
+
+
 def _flattened_tails(subject: Subject) -> Iterator[Node]:
     """Nodes that flatten a map of a convolution behind which no layer comes, and what changes the layout after them."""
     feeding = subject.once(feeding_layers)
@@ -138,6 +157,15 @@ def _flattened_tails(subject: Subject) -> Iterator[Node]:
         if node not in feeding and _flattens_map(subject, node):
             yield node
             yield from _layout_behind(subject, node)
+
+
+def _flattened_logits(subject: Subject) -> Iterator[Node]:
+    """Nodes that make a row of the one pixel that the last convolution leaves, as an output of the network."""
+    for node in subject.of("Reshape", "Flatten", "Squeeze"):
+        before = sizes(subject, node.input(0))
+        is_pixel = before is not None and len(before) == 4 and before[2:] == (1, 1)
+        if is_pixel and node.output.is_graph_output and made_by(subject, node.input(0), "Conv") is not None:
+            yield node
 
 
 def _flattens_map(subject: Subject, node: Node) -> bool:

@@ -17,30 +17,43 @@ _ELEMENTWISE = ("Add", "Sub", "Mul", "Div", "Pow", "Max", "Min")
 
 @rule("HAI209", "unfolded-operand", Severity.WARNING)
 def unfolded_operand(subject: Subject) -> Iterator[Found]:
-    """An operand that is always the same, but is computed by nodes in the place of being stored.
+    """Something that is always the same, but is computed by nodes in the place of being stored.
 
     Why: the parser reads stored constants. A factor that a Sqrt made of another constant was not there for it ("ew
-    mult layer expects 2 inputs but found 1"). Chains that compute shapes are no matter where inputs are static.
+    mult layer expects 2 inputs but found 1"), a Transpose of a weight crashed it, and so did chains that compute the
+    shape of a Reshape.
     Example: `F.scaled_dot_product_attention` exported by TorchScript, which computes its scale from a shape.
     Fix: irkit optimize computes such constants and stores them; any ONNX simplifier does too.
     """
+    shapes: list[Node] = []
+    for maker, readers in subject.once(_computed_operands).items():
+        if _is_of_floats(maker):
+            whose = f"the constant operand of {readers[0].op}" if readers else "a constant"
+            text = f"{whose} should be stored; found `{maker.output.name}`, computed by {maker.op}"
+            yield Found(text, maker, fixable=subject.runs("fold-constants"), also=tuple(readers))
+        else:
+            shapes.append(maker)
+    if shapes:
+        chain = tuple(node for node in subject.model.graph if node in subject.folded and node in subject.live)
+        listed = first_few(dict.fromkeys(node.op_id for node in chain))
+        text = f"shapes should be stored; {len(shapes)} are computed, by {len(chain)} nodes ({listed})"
+        yield Found(text, shapes[0], fixable=subject.runs("fold-constants"), also=chain)
+
+
+def _computed_operands(subject: Subject) -> dict[Node, list[Node]]:
+    """The nodes that compute constants, with the nodes of the network that read them."""
+    found: dict[Node, list[Node]] = {}
     for node in subject.nodes:
-        makers = [maker for value in node.inputs if (maker := _maker(subject, value)) is not None]
-        if makers:
-            listed = first_few(f"`{maker.output.name}` ({maker.op_id})" for maker in dict.fromkeys(makers))
-            text = f"the constant operands of {node.op_id} should be stored; found {listed}, computed by nodes"
-            yield Found(text, node, fixable=subject.runs("fold-constants"))
-    for node in subject.folded:
-        if node.op == "ConstantOfShape" and not node.domain and "value" not in node.attrs and node in subject.live:
-            text = "ConstantOfShape without a value must be stored as a constant: the parser asks for the value"
-            yield Found(text, node, fixable=subject.runs("fold-constants"))
+        for value in node.inputs:
+            source = behind_idle(subject, value)
+            if source is not None and source.producer is not None and source.producer in subject.folded:
+                found.setdefault(source.producer, []).append(node)
+    return found
 
 
-def _maker(subject: Subject, value: Value | None) -> Node | None:
-    """The node that computes a constant operand; None of those that are stored, and of shapes."""
-    value = behind_idle(subject, value)
-    is_number = value is not None and value.dtype is not None and value.dtype.is_float
-    return value.producer if is_number and value is not None and value.producer in subject.folded else None
+def _is_of_floats(node: Node) -> bool:
+    dtype = node.output.dtype
+    return dtype is not None and dtype.is_float
 
 
 @rule("HAI210", "stretched-input", Severity.WARNING)

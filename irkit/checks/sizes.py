@@ -1,16 +1,22 @@
-"""HAI403, HAI411 and HAI412: layers larger than those that are known to be compiled."""
+"""HAI403 and HAI411 to HAI413: layers larger than those that are known to be compiled."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
-from irkit.checks.cuts import is_layer
-from irkit.checks.reading import integers, shape_in
+from irkit.checks.constant_operands import has_channels_first
+from irkit.checks.cuts import is_layer, producer, sources
+from irkit.checks.reading import integers, is_op, shape_in
 from irkit.checks.telling import grounds
 from irkit.diagnostics import Severity
 from irkit.ir import Node
 from irkit.linter import Found, Subject, rule, severity_of
 from irkit.table import NumberFact
+from irkit.types import format_shape
+
+_MOST_STEPS = 6
+"""Nodes between a softmax and the product that it normalizes, at most."""
 
 _LEAST_PATCH = 8
 """Convolutions with a kernel as large as their stride from this size on make patches, not maps."""
@@ -54,7 +60,7 @@ def _inputs(subject: Subject, node: Node) -> int:
 
 @rule("HAI411", "wide-row", Severity.WARNING, facts=("row_size",))
 def wide_row(subject: Subject) -> Iterator[Found]:
-    """A convolution on rows of more numbers (columns times channels) than any that is known to be compiled.
+    """A layer on rows of more numbers (columns times channels) than any that is known to be compiled.
 
     Why: the chip streams maps row by row, and a row waits in its memory; sequences laid along the width make one long
     row. 256 channels over 2000 columns could not be placed ("Agent infeasible"), over 256 columns they could.
@@ -64,10 +70,10 @@ def wide_row(subject: Subject) -> Iterator[Found]:
     fact = subject.target.facts.row_size
     if fact is None:
         return
-    for node in subject.of("Conv", "ConvTranspose"):
-        shapes = (shape_in(subject, node), subject.shape(node.output))
-        size = max(_row(shape) for shape in shapes)
-        if size > fact.value:
+    for node in subject.of("Conv", "ConvTranspose", "Concat", "Add", "Mul"):
+        is_layer_or_join = node.op.startswith("Conv") or has_channels_first(subject, node.output)
+        size = max(_row(shape_in(subject, node)), _row(subject.shape(node.output)))
+        if is_layer_or_join and size > fact.value:
             text = f"{node.op}: a row should be of at most {fact.value} numbers; found {size}"
             found = f"{text} {grounds(fact.confidence, fact.evidence)}"
             yield Found(found, node, severity_of(fact.confidence), advice=fact.advice)
@@ -99,6 +105,38 @@ def many_patches(subject: Subject) -> Iterator[Found]:
         height, width = shape[2:]
         if isinstance(height, int) and isinstance(width, int):
             yield from _too_large(node, "patches", height * width, facts.patches, facts.patches_refused)
+
+
+@rule("HAI413", "large-attention", Severity.WARNING, facts=("attention_scores",))
+def large_attention(subject: Subject) -> Iterator[Found]:
+    """An attention that compares more queries and keys than any that is known to be compiled.
+
+    Why: each query has a score for each key in each head, and the softmax over them must be placed on the chip: "No
+    successful assignments" at that of six heads over 2305 tokens.
+    Example: a ViT with six heads on 48 x 48 patches.
+    Fix: fewer tokens: a smaller image, larger patches, windows as in Swin, or keys of a pooled map.
+    """
+    fact = subject.target.facts.attention_scores
+    if fact is None:
+        return
+    for node in subject.of("Softmax"):
+        shape = shape_in(subject, node)
+        sizes = [dim for dim in shape or () if isinstance(dim, int)]
+        count = math.prod(sizes)
+        if len(sizes) >= 3 and count > fact.value and _is_of_products(subject, node):
+            text = f"Softmax: an attention should have at most {fact.value} scores; found {count}"
+            found = f"{text}, {format_shape(shape)} {grounds(fact.confidence, fact.evidence)}"
+            yield Found(found, node, severity_of(fact.confidence), advice=fact.advice)
+
+
+def _is_of_products(subject: Subject, softmax: Node) -> bool:
+    """Whether it normalizes products of two activations, scaled, masked or not."""
+    node = producer(subject, softmax.input(0))
+    for _ in range(_MOST_STEPS):
+        if node is None or not is_op(node, "Mul", "Div", "Add", "Reshape"):
+            break
+        node = next(sources(subject, node), None)
+    return is_op(node, "MatMul")
 
 
 def _too_large(

@@ -21,7 +21,7 @@ _GATE_STEPS = 12
 """Nodes between the gate and the average of a squeeze-and-excite block, at most."""
 
 
-@rule("HAI404", "wide-concat", Severity.INFO, facts=("concat_inputs",))
+@rule("HAI404", "wide-concat", Severity.WARNING, facts=("concat_inputs",))
 def wide_concat(subject: Subject) -> Iterator[Found]:
     """A Concat of more tensors than any that is known to be compiled.
 
@@ -39,12 +39,13 @@ def wide_concat(subject: Subject) -> Iterator[Found]:
             yield Found(text, node, advice=fact.advice)
 
 
-@rule("HAI405", "large-pool", Severity.INFO, facts=("pool_area",))
+@rule("HAI405", "large-pool", Severity.WARNING, facts=("pool_area",))
 def large_pool(subject: Subject) -> Iterator[Found]:
     """An average, or an instance norm, over a large map.
 
-    Why: Hailo's own model scripts divide the largest averages, and leave smaller ones as they are.
-    Example: `torch.nn.AdaptiveAvgPool2d(1)` on 128 x 240 pixels.
+    Why: the sum over the map leaves the range that the chip shifts numbers in ("shift delta exceeds the limit"), so that
+    quantization fails. Hailo's own model scripts divide the largest averages.
+    Example: `torch.nn.AdaptiveAvgPool2d(1)` on 128 x 240 pixels, the first squeeze-and-excite block of an EfficientNet.
     Fix: have the compiler split it by a command of the model script, or pool in two steps.
     """
     fact = subject.target.facts.pool_area

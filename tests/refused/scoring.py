@@ -13,13 +13,13 @@ from irkit import Finding, Model, Severity, lint, parse_model
 TESTS = Path(__file__).parents[1]
 REFUSED = TESTS / "refused"
 ACCEPTED = TESTS / "accepted"
-SIDES = ("development", "held_out", "held_out_2")
+SIDES = ("development", "held_out", "held_out_2", "development_2")
 
 _NOBODY_KNOWS = re.compile(r"whether the compiler takes .* is not known")
 """What says that nobody knows is told apart: it is no verdict."""
 
-_OF_ACCEPTANCE = re.compile(r"HAI[124]|IRK0[0-5]")
-"""Codes of rules that say what the compiler refuses; the others are about accuracy, calibration or style."""
+_OF_ACCEPTANCE = re.compile(r"HAI[124]|HAI30[12]|IRK0[0-5]")
+"""Codes of rules that say what the compiler refuses or chokes on; the others are about accuracy, calibration or style."""
 
 _HEADER = re.compile(r"^# (\w+): (.*)$", re.MULTILINE)
 
@@ -138,7 +138,7 @@ def score(form: Form, target: str = "hailo8") -> Score:
 def _speaks_of(finding: Finding, node: str) -> bool:
     if node.startswith("input "):
         return not finding.node and f"`{node.removeprefix('input ')}`" in finding.message
-    return finding.node == node
+    return node == finding.node or node in finding.also
 
 
 @dataclass(frozen=True)
