@@ -126,6 +126,15 @@ class Evidence:
 
 
 @dataclass(frozen=True)
+class NumberTest:
+    """Tests of numbers; those given must all hold for each of them."""
+
+    one_of: tuple[float, ...] = ()
+    min: float | None = None
+    max: float | None = None
+
+
+@dataclass(frozen=True)
 class AttributeTest:
     """Tests of one attribute; those given must all hold. Lists are tested element by element.
 
@@ -149,6 +158,8 @@ class Condition:
         rank: rank of input 0. out_rank: rank of output 0. ranks: input number -> ranks it may have, if it is there.
         same_rank: whether all inputs that are not constants have one rank.
         one_sided: whether of the first two inputs only one is stretched to the shape of the result.
+        stretched: the axes along which a computed one of the first two inputs is stretched to the shape of the result,
+            as one of these sets, axes of size 1 not counted; nothing need be stretched.
         constant_fits: whether the constant one of the first two inputs is a number, one a channel, or as large as the
             other, in the chip's order of axes.
         channels_first: whether input 0 surely has its channels as axis 1, as maps of convolutions have.
@@ -157,7 +168,7 @@ class Condition:
         perm: attribute `perm` of a Transpose, one of these.
         steps: steps of a Slice along the axes it cuts, each one of these.
         space: how many positions input 0 has, all sizes behind axis 1 multiplied, one of these.
-        growth: how many times as long each axis of the result is as that of input 0, each one of these.
+        growth: how many times as long the axes are that are longer or shorter than those of input 0.
         constant, variable: numbers of inputs that are (or are not) constants, if they are there at all.
         left_out: numbers of inputs that are not there.
         values: input number -> the values that each number of a constant there may have.
@@ -171,6 +182,7 @@ class Condition:
     ranks: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     same_rank: bool | None = None
     one_sided: bool | None = None
+    stretched: tuple[tuple[int, ...], ...] = ()
     constant_fits: bool | None = None
     channels_first: bool | None = None
     axis: tuple[int, ...] = ()
@@ -180,7 +192,7 @@ class Condition:
     perm: tuple[tuple[int, ...], ...] = ()
     steps: tuple[int, ...] = ()
     space: tuple[int, ...] = ()
-    growth: tuple[float, ...] = ()
+    growth: NumberTest | None = None
     constant: tuple[int, ...] = ()
     variable: tuple[int, ...] = ()
     left_out: tuple[int, ...] = ()
@@ -363,6 +375,7 @@ class Facts:
         layer_outputs_refused: a layer with as many output features, or more, is known to be too big.
         attention_scores: no product of queries and keys with more numbers is known to be compiled.
         layer_inputs, layer_inputs_refused: the same of input features, of layers on tokens.
+        layer_weights: no layer with more weights is known to be compiled.
         patches, patches_refused: the same of the patches that an image is taken apart into.
         row_size: no convolution on rows of more numbers (columns times channels) is known to be compiled.
         concat_inputs: no Concat of more tensors is known to be compiled.
@@ -396,6 +409,7 @@ class Facts:
     attention_scores: NumberFact | None = None
     layer_inputs: NumberFact | None = None
     layer_inputs_refused: NumberFact | None = None
+    layer_weights: NumberFact | None = None
     patches: NumberFact | None = None
     patches_refused: NumberFact | None = None
     row_size: NumberFact | None = None

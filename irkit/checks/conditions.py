@@ -14,7 +14,7 @@ from irkit.checks.constant_operands import fits, has_channels_first, operand_sha
 from irkit.identities import constant_integers, is_given, permutation
 from irkit.ir import Node, Value
 from irkit.linter import Subject
-from irkit.table import AttributeTest, Condition
+from irkit.table import AttributeTest, Condition, NumberTest
 from irkit.types import Shape, format_shape, is_static
 
 
@@ -160,6 +160,19 @@ def _one_sided(case: Case, wanted: bool) -> Iterator[Outcome]:
     yield Outcome((stretched <= 1) is wanted if known else None, text)
 
 
+def _stretched(case: Case, wanted: tuple[tuple[int, ...], ...]) -> Iterator[Outcome]:
+    result = case.subject.shape(case.node.output)
+    for value in case.node.inputs[:2]:
+        shape = case.subject.shape(value) if value is not None and not case.subject.is_constant(value) else None
+        if shape is None or result is None or len(shape) != len(result):
+            continue
+        pairs = list(zip(shape, result, strict=True))
+        axes = tuple(axis for axis, (own, dim) in enumerate(pairs) if own == 1 and dim != 1)
+        allowed = [tuple(axis for axis in group if result[axis % len(result)] != 1) for group in wanted]
+        text = f"an operand must be stretched along axes {_either([_listed(group) for group in wanted])}"
+        yield Outcome(not axes or axes in allowed, f"{text}; found {_listed(axes)}")
+
+
 def _constant_fits(case: Case, wanted: bool) -> Iterator[Outcome]:
     found = operand_shapes(case.subject, case.node)
     shapes = f"{format_shape(found[2])} for {format_shape(found[1])}" if found is not None else "none"
@@ -218,17 +231,20 @@ def _space(case: Case, wanted: tuple[int, ...]) -> Iterator[Outcome]:
     return _outcome(space, space in wanted, "number of positions", _either(wanted))
 
 
-def _growth(case: Case, wanted: tuple[float, ...]) -> Iterator[Outcome]:
+def _growth(case: Case, wanted: NumberTest) -> Iterator[Outcome]:
     value = case.node.input(0)
     before = case.subject.shape(value) if value is not None else None
     after = case.subject.shape(case.node.output)
+    limits = _limits(wanted)
+    text = " and ".join(text for _, text in limits)
     if before is None or after is None or len(before) != len(after):
-        return _outcome(None, None, "growth of each axis", _either(wanted))
+        return _outcome(None, None, "growth of each axis", text)
     known = [b / a for a, b in zip(before, after, strict=True) if isinstance(a, int) and isinstance(b, int) and a > 0]
-    odd = [ratio for ratio in known if ratio != 1 and ratio not in wanted]
+    ratios = [ratio for ratio in known if ratio != 1]
+    odd = [ratio for ratio in ratios if not all(passes(ratio) for passes, _ in limits)]
     fits = False if odd else True if len(known) == len(before) else None
-    found = ", ".join(f"{ratio:g}" for ratio in dict.fromkeys(odd or known))
-    return _outcome(found, fits, "growth of each axis", _either(wanted))
+    found = ", ".join(f"{ratio:g}" for ratio in dict.fromkeys(odd or ratios or [1.0]))
+    return _outcome(found, fits, "growth of each axis", text)
 
 
 def _is_among(axis: Any, wanted: Sequence[int], rank: int | None) -> bool | None:
@@ -312,7 +328,7 @@ def _attribute(node: Node, name: str, test: AttributeTest) -> Iterator[Outcome]:
         yield Outcome(all(passes(item) for item in items), f"{name} must be {text}; found {_listed(value)}")
 
 
-def _limits(test: AttributeTest) -> list[tuple[Callable[[Any], bool], str]]:
+def _limits(test: AttributeTest | NumberTest) -> list[tuple[Callable[[Any], bool], str]]:
     """The tests of a value, each with the words for it."""
     limits: list[tuple[Callable[[Any], bool], str]] = []
     if test.one_of:
@@ -361,6 +377,7 @@ _TESTS: dict[str, Callable[[Case, Any], Iterator[Outcome]]] = {
     "ranks": _ranks,
     "same_rank": _same_rank,
     "one_sided": _one_sided,
+    "stretched": _stretched,
     "constant_fits": _constant_fits,
     "channels_first": _channels_first,
     "axis": _axis,

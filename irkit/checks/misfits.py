@@ -138,14 +138,14 @@ def _is_by_channel(subject: Subject, node: Node) -> bool:
 
 def _one_head(subject: Subject, softmax: Node) -> list[Node]:
     """The products of an attention of shape (1, tokens, width), without an axis of heads, and what is between them."""
-    shape = sizes(subject, softmax.input(0))
-    if shape is None or len(shape) != 3 or shape[0] != 1:
-        return []
     members = [softmax]
     while (source := producer(subject, members[0].input(0))) is not None and is_op(source, *_THROUGH):
         members.insert(0, source)
     mixing = [user for user in users(subject, softmax.output) if is_op(user, "MatMul")]
     if source is None or not is_op(source, "MatMul") or any(subject.is_constant(value) for value in source.reads()):
+        return []
+    shape = sizes(subject, source.output)
+    if shape is None or len(shape) != 3 or shape[0] != 1:
         return []
     return [source, *members, *mixing]
 

@@ -83,7 +83,9 @@ def _uncentred(subject: Subject, root: Node) -> dict[Node, str]:
     scaled = inverse if inverse is None or same(subject, inverse.input(0), x) else only_user(subject, inverse, "Mul")
     if inverse is None or scaled is None or not any(same(subject, value, x) for value in scaled.inputs):
         return {}
-    return dict.fromkeys((square, square_mean, root, inverse, scaled), "rms-norm")
+    gain = only_user(subject, scaled, "Mul")
+    members = (square, square_mean, root, inverse, scaled, gain if gain and computed_operand(subject, gain) else None)
+    return {node: "rms-norm" for node in members if node is not None}
 
 
 def _under_root(subject: Subject, root: Node) -> Node | None:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 
 from irkit.checks.constant_operands import has_channels_first
-from irkit.checks.cuts import is_layer, producer, sources
+from irkit.checks.cuts import is_layer, producer, sources, weights_of
 from irkit.checks.reading import integers, is_op, shape_in
 from irkit.checks.telling import grounds
 from irkit.diagnostics import Severity
@@ -24,7 +24,7 @@ _LEAST_PATCH = 8
 
 @rule("HAI403", "wide-layer", Severity.ERROR, facts=("layer_outputs", "layer_outputs_refused"))
 def wide_layer(subject: Subject) -> Iterator[Found]:
-    """A layer with more outputs, or inputs, than any that is known to be compiled.
+    """A layer with more outputs, inputs or weights than any that is known to be compiled.
 
     Why: a layer must fit on the chip as a whole; the product with a large vocabulary was too big for it.
     Example: `torch.nn.Linear(384, 51865)` at the end of a speech decoder.
@@ -39,6 +39,8 @@ def wide_layer(subject: Subject) -> Iterator[Found]:
         yield from _too_large(
             node, "input features", _inputs(subject, node), facts.layer_inputs, facts.layer_inputs_refused
         )
+        weights = weights_of(subject, node) if is_layer(subject, node) else 0
+        yield from _too_large(node, "weights", weights, facts.layer_weights, None)
 
 
 def _outputs(subject: Subject, node: Node) -> int:
@@ -70,10 +72,9 @@ def wide_row(subject: Subject) -> Iterator[Found]:
     fact = subject.target.facts.row_size
     if fact is None:
         return
-    for node in subject.of("Conv", "ConvTranspose", "Concat", "Add", "Mul"):
-        is_layer_or_join = node.op.startswith("Conv") or has_channels_first(subject, node.output)
+    for node in subject.nodes:
         size = max(_row(shape_in(subject, node)), _row(subject.shape(node.output)))
-        if is_layer_or_join and size > fact.value:
+        if size > fact.value and (is_op(node, "Conv", "ConvTranspose") or has_channels_first(subject, node.output)):
             text = f"{node.op}: a row should be of at most {fact.value} numbers; found {size}"
             found = f"{text} {grounds(fact.confidence, fact.evidence)}"
             yield Found(found, node, severity_of(fact.confidence), advice=fact.advice)

@@ -41,7 +41,7 @@ def wide_concat(subject: Subject) -> Iterator[Found]:
 
 @rule("HAI405", "large-pool", Severity.WARNING, facts=("pool_area",))
 def large_pool(subject: Subject) -> Iterator[Found]:
-    """An average, or an instance norm, over a large map.
+    """An average over a large map.
 
     Why: the sum over the map leaves the range that the chip shifts numbers in ("shift delta exceeds the limit"), so that
     quantization fails. Hailo's own model scripts divide the largest averages.
@@ -51,7 +51,7 @@ def large_pool(subject: Subject) -> Iterator[Found]:
     fact = subject.target.facts.pool_area
     if fact is None:
         return
-    for node in subject.of("GlobalAveragePool", "ReduceMean", "AveragePool", "InstanceNormalization"):
+    for node in subject.of("GlobalAveragePool", "ReduceMean", "AveragePool"):
         area = _pooled_area(subject, node)
         if area is not None and area > fact.value:
             text = f"{node.op} should average over at most {fact.value} pixels; found {area} {_grounds(fact)}"
@@ -124,7 +124,7 @@ def unusual_kernel(subject: Subject) -> Iterator[Found]:
     Fix: two smaller kernels one after the other, or a dilated one.
     """
     for node, kernel, _ in _convolutions(subject):
-        yield from _outside(node, "kernel sizes", kernel, subject.target.facts.conv_kernels)
+        yield from _outside(node, "kernel sizes", kernel, subject.target.facts.conv_kernels, _LARGEST_PATCH)
 
 
 @rule("HAI408", "unusual-stride", Severity.INFO, facts=("conv_strides",))
@@ -136,14 +136,20 @@ def unusual_stride(subject: Subject) -> Iterator[Found]:
     Fix: a stride of 1, 2 or 4, or a pooling behind the convolution.
     """
     for node, _, strides in _convolutions(subject):
-        yield from _outside(node, "strides", strides, subject.target.facts.conv_strides)
+        yield from _outside(node, "strides", strides, subject.target.facts.conv_strides, _LARGEST_PATCH)
 
 
-def _outside(node: Node, what: str, found: tuple[int, ...], known: NumbersFact | None) -> Iterator[Found]:
+_LARGEST_PATCH = 16
+"""No network is known to have a larger kernel or stride, patches included: beyond, a form is doubted."""
+
+
+def _outside(
+    node: Node, what: str, found: tuple[int, ...], known: NumbersFact | None, largest: int
+) -> Iterator[Found]:
     """Numbers of a convolution that are not among the known ones."""
     if known is not None and not set(found) <= set(known.value):
         text = f"{node.op}: {what} should be {_range(known.value)}; found {_by(found)} {_grounds(known)}"
-        yield Found(text, node, advice=known.advice)
+        yield Found(text, node, Severity.WARNING if max(found) > largest else None, advice=known.advice)
 
 
 @rule("HAI409", "uneven-padding", Severity.INFO, facts=("conv_pad_differences",))
@@ -165,7 +171,7 @@ def uneven_padding(subject: Subject) -> Iterator[Found]:
             yield Found(f"{text} and {_by(end)} behind {_grounds(fact)}", node, advice=fact.advice)
 
 
-@rule("HAI410", "large-activation", Severity.INFO, facts=("activation_size",))
+@rule("HAI410", "large-activation", Severity.WARNING, facts=("activation_size",))
 def large_activation(subject: Subject) -> Iterator[Found]:
     """A tensor of more elements than any in a network that is known to be compiled.
 

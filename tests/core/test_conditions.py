@@ -7,7 +7,7 @@ import pytest
 from irkit import parse_model
 from irkit.checks.conditions import holds, outcomes
 from irkit.linter import Subject
-from irkit.table import AttributeTest, Condition
+from irkit.table import AttributeTest, Condition, NumberTest
 from irkit.target import load_target
 
 
@@ -235,12 +235,14 @@ def resized(before: str, scales: str) -> str:
 @pytest.mark.parametrize(
     ("graph", "condition", "expected"),
     [
-        (resized("1,2,8,8", "[1.0, 1.0, 2.0, 2.0]"), Condition(growth=(2.0,)), True),
-        (resized("1,2,8,8", "[1.0, 1.0, 2.0, 1.0]"), Condition(growth=(2.0,)), True),
-        (resized("1,2,8,8", "[1.0, 1.0, 2.0, 3.0]"), Condition(growth=(2.0,)), False),
-        (resized("1,2,8,8", "[1.0, 1.0, 0.5, 0.5]"), Condition(growth=(0.5, 2.0)), True),
-        (resized("1,2,H,8", "[1.0, 1.0, 2.0, 2.0]"), Condition(growth=(2.0,)), None),
-        (resized("1,2,H,8", "[1.0, 1.0, 2.0, 3.0]"), Condition(growth=(2.0,)), False),
+        (resized("1,2,8,8", "[1.0, 1.0, 2.0, 2.0]"), Condition(growth=NumberTest(one_of=(2.0,))), True),
+        (resized("1,2,8,8", "[1.0, 1.0, 2.0, 1.0]"), Condition(growth=NumberTest(one_of=(2.0,))), True),
+        (resized("1,2,8,8", "[1.0, 1.0, 2.0, 3.0]"), Condition(growth=NumberTest(one_of=(2.0,))), False),
+        (resized("1,2,8,8", "[1.0, 1.0, 0.5, 0.5]"), Condition(growth=NumberTest(one_of=(0.5, 2.0,))), True),
+        (resized("1,2,H,8", "[1.0, 1.0, 2.0, 2.0]"), Condition(growth=NumberTest(one_of=(2.0,))), None),
+        (resized("1,2,H,8", "[1.0, 1.0, 2.0, 3.0]"), Condition(growth=NumberTest(one_of=(2.0,))), False),
+        (resized("1,2,8,8", "[1.0, 1.0, 4.0, 8.0]"), Condition(growth=NumberTest(min=4.0)), True),
+        (resized("1,2,8,8", "[1.0, 1.0, 2.0, 8.0]"), Condition(growth=NumberTest(min=4.0)), False),
         (sliced("[0, 0]", "[8, 8]", "[2, 3]", "[2, 2]"), Condition(steps=(1, 2)), True),
         (sliced("[0, 0]", "[8, 8]", "[2, 3]", "[1, 4]"), Condition(steps=(1, 2)), False),
     ],
