@@ -61,7 +61,17 @@ def verdict_of(report: Report) -> Verdict:
         return Verdict(Outlook.WRONG, sentence, rests_on, tuple(wrong))
     if grounds is None or grounds.open:
         return Verdict(Outlook.UNKNOWN, _not_known(grounds) + _rewritten(found), rests_on)
+    doubts = dict.fromkeys(one.rule for one in found if _is_doubt(one))
+    if doubts:
+        return Verdict(Outlook.UNKNOWN, f"{Outlook.UNKNOWN.value}: {', '.join(doubts)} may stand in its way", rests_on)
     return Verdict(Outlook.LIKELY, f"{Outlook.LIKELY.value}: nothing that is known stands in its way", rests_on)
+
+
+def _is_doubt(finding: Finding) -> bool:
+    """Whether it tells of a shape or a size that may be refused, and that irkit leaves as it is."""
+    return (
+        finding.severity is Severity.WARNING and not finding.fixable and finding.code.startswith(("HAI2", "HAI4"))
+    )
 
 
 def _refused(stops: Sequence[Finding], nodes: Sequence[str], grounds: Grounds | None) -> tuple[Outlook, str]:

@@ -263,11 +263,11 @@ def _changes_format(subject: Subject, transpose: Node) -> bool:
     if not turns(transpose, (0, 2, 3, 1), (0, 3, 1, 2)):
         return False
     view = made_by(subject, transpose.input(0), "Reshape")
-    if view is None or _is_token_grid(subject, view):
+    if view is None:
         return True
     if turns(transpose, (0, 2, 3, 1)):
-        return _unfolds_map(subject, view)
-    return any(is_op(user, *_ON_MAPS) for user in users(subject, transpose.output))
+        return _unfolds_map(subject, view) and turns(producer(subject, view.input(0)), (0, 2, 1))
+    return _is_token_grid(subject, view) or any(is_op(user, *_ON_MAPS) for user in users(subject, transpose.output))
 
 
 # --- chains ----------------------------------------------------------------------------------------------------------

@@ -41,7 +41,7 @@ def wide_concat(subject: Subject) -> Iterator[Found]:
 
 @rule("HAI405", "large-pool", Severity.WARNING, facts=("pool_area",))
 def large_pool(subject: Subject) -> Iterator[Found]:
-    """An average over a large map.
+    """An average, or an instance norm, over a large map.
 
     Why: the sum over the map leaves the range that the chip shifts numbers in ("shift delta exceeds the limit"), so that
     quantization fails. Hailo's own model scripts divide the largest averages.
@@ -51,7 +51,7 @@ def large_pool(subject: Subject) -> Iterator[Found]:
     fact = subject.target.facts.pool_area
     if fact is None:
         return
-    for node in subject.of("GlobalAveragePool", "ReduceMean", "AveragePool"):
+    for node in subject.of("GlobalAveragePool", "ReduceMean", "AveragePool", "InstanceNormalization"):
         area = _pooled_area(subject, node)
         if area is not None and area > fact.value:
             text = f"{node.op} should average over at most {fact.value} pixels; found {area} {_grounds(fact)}"

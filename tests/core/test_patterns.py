@@ -189,6 +189,26 @@ CASES = {
         "packed", "unsqueeze", "turn", "squeeze", "q1", "k1", "v1", "q2", "k2", "v2", "q", "k", "v",
         "kt", "scores", "softmax", "mix", "back", "merge"}}),
     "block of ConvNeXt": (CONVNEXT, {"channels-last-block": {"there", "gamma", "back"}}),
+    "a norm alone between Transposes": (CONVNEXT.replace("""  %u = MatMul(%n, %up) @up  %r = Relu(%u) @relu  %w = MatMul(%r, %down) @down
+""", "  %w = Relu(%n) @relu\n"), {"format-change": {"there", "back"}}),
+    "a dense layer, its norm, and logits that are flattened": ("""
+graph(%x: float32[1,8]) -> (%y, %z) {
+  %w: float32[8,4] = random(seed=1)  %k: float32[4] = splat(1.0)  %v: float32[2,8,1,1] = random(seed=2)
+  %map: int64[4] = [1, 8, 1, 1]
+  %l = MatMul(%x, %w) @dense  %y = BatchNormalization(%l, %k, %k, %k, %k) @norm
+  %m = Reshape(%x, %map) @map  %c = Conv(%m, %v) {kernel_shape=[1,1]} @conv  %z = Flatten(%c) @flatten
+}""", {"dense-norm": {"norm"}, "flattened-logits": {"flatten"}}),
+    "attention of one head": ("""
+graph(%q: float32[1,6,4], %k: float32[1,4,6], %v: float32[1,6,4]) -> (%y) {
+  %mask: float32[1,1,6,6] = random(seed=1)
+  %s = MatMul(%q, %k) @scores  %m = Add(%s, %mask) @masked  %p = Softmax(%m) @softmax  %y = MatMul(%p, %v) @mix
+}""", {"attention-of-one-head": {"scores", "masked", "softmax", "mix"}}),
+    "rotated halves, the sign in a factor": ("""
+graph(%x: float32[1,2,6,8], %cos: float32[1,2,6,8], %sin: float32[1,2,6,8]) -> (%y) {
+  %sign: float32[8] = random(seed=1)
+  %a, %b = Split(%x) {axis=-1} @halves  %t = Concat(%b, %a) {axis=-1} @swapped  %g = Mul(%t, %sign) @sign
+  %h = Mul(%g, %sin) @sin  %c = Mul(%x, %cos) @cos  %y = Add(%c, %h) @rotated
+}""", {"rope": {"halves", "swapped", "sign", "sin", "cos", "rotated"}}),
     "windows": (WINDOWS, {"window-partition": {
         "cut", "turn", "windows", "tokens", "again", "grid", "turn_back", "whole"}}),
     "tokens and back": (PATCHES.replace("BETWEEN", "%n = LayerNormalization(%k, %gain) @norm"), {"tokens": {
@@ -319,8 +339,6 @@ ELSEWHERE = {
 }  # fmt: skip
 
 NOT = {
-    "a norm alone between Transposes": CONVNEXT.replace("""  %u = MatMul(%n, %up) @up  %r = Relu(%u) @relu  %w = MatMul(%r, %down) @down
-""", "  %w = Relu(%n) @relu\n"),
     "a product with the sigmoid of another": """
 graph(%x: float32[1,4,8,8], %z: float32[1,4,8,8]) -> (%y) { %s = Sigmoid(%z) @s  %y = Mul(%x, %s) @m }""",
     "a sigmoid that is read elsewhere too": """
