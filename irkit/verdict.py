@@ -69,9 +69,7 @@ def verdict_of(report: Report) -> Verdict:
 
 def _is_doubt(finding: Finding) -> bool:
     """Whether it tells of a shape or a size that may be refused, and that irkit leaves as it is."""
-    return (
-        finding.severity is Severity.WARNING and not finding.fixable and finding.code.startswith(("HAI2", "HAI4"))
-    )
+    return finding.severity is Severity.WARNING and not finding.fixable and finding.code.startswith(("HAI2", "HAI4"))
 
 
 def _refused(stops: Sequence[Finding], nodes: Sequence[str], grounds: Grounds | None) -> tuple[Outlook, str]:

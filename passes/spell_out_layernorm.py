@@ -23,7 +23,8 @@ class SpellOutLayerNorm:
 
     def check(self, x: Value) -> Refusal | None:
         if x.dtype not in (irkit.DType.FLOAT32, irkit.DType.FLOAT64):
-            return irkit.refuse(f"it must compute in single or double precision; found {x.dtype.label if x.dtype else 'none'}")
+            found = x.dtype.label if x.dtype is not None else "no known type"
+            return irkit.refuse(f"it must compute in single or double precision; found {found}")
         if x.shape is None:
             return irkit.refuse("the rank is not known")
         return None

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from irkit.checks.reading import behind_idle
 from irkit.checks.telling import first_few
 from irkit.diagnostics import Severity
 from irkit.inputs import fed_inputs
-from irkit.ir import Node, Value
+from irkit.ir import Node
 from irkit.linter import Found, Subject, rule
 from irkit.types import Shape, format_shape, is_static
 
@@ -70,9 +71,11 @@ def stretched_input(subject: Subject) -> Iterator[Found]:
         whole = subject.shape(node.output)
         for value in node.inputs:
             source = behind_idle(subject, value)
-            shape = subject.shape(source) if source is not None else None
-            if source in inputs and len(node.inputs) > 1 and _is_smaller(shape, whole):
-                text = f"input `{source.name if source else ''}` should be as large as what it meets"
+            if source is None or source not in inputs:
+                continue
+            shape = subject.shape(source)
+            if len(node.inputs) > 1 and _is_smaller(shape, whole):
+                text = f"input `{source.name}` should be as large as what it meets"
                 found = f"found {format_shape(shape)} for {format_shape(whole)}"
                 yield Found(f"{text}; {found}", node)
 
@@ -82,7 +85,4 @@ def _is_smaller(shape: Shape | None, whole: Shape | None) -> bool:
 
 
 def _count(shape: Shape | None) -> int:
-    product = 1
-    for dim in shape or ():
-        product *= dim if isinstance(dim, int) else 1
-    return product
+    return math.prod(dim for dim in shape or () if isinstance(dim, int))

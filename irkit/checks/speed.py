@@ -143,9 +143,7 @@ _LARGEST_PATCH = 16
 """No network is known to have a larger kernel or stride, patches included: beyond, a form is doubted."""
 
 
-def _outside(
-    node: Node, what: str, found: tuple[int, ...], known: NumbersFact | None, largest: int
-) -> Iterator[Found]:
+def _outside(node: Node, what: str, found: tuple[int, ...], known: NumbersFact | None, largest: int) -> Iterator[Found]:
     """Numbers of a convolution that are not among the known ones."""
     if known is not None and not set(found) <= set(known.value):
         text = f"{node.op}: {what} should be {_range(known.value)}; found {_by(found)} {_grounds(known)}"

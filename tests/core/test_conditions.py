@@ -238,7 +238,18 @@ def resized(before: str, scales: str) -> str:
         (resized("1,2,8,8", "[1.0, 1.0, 2.0, 2.0]"), Condition(growth=NumberTest(one_of=(2.0,))), True),
         (resized("1,2,8,8", "[1.0, 1.0, 2.0, 1.0]"), Condition(growth=NumberTest(one_of=(2.0,))), True),
         (resized("1,2,8,8", "[1.0, 1.0, 2.0, 3.0]"), Condition(growth=NumberTest(one_of=(2.0,))), False),
-        (resized("1,2,8,8", "[1.0, 1.0, 0.5, 0.5]"), Condition(growth=NumberTest(one_of=(0.5, 2.0,))), True),
+        (
+            resized("1,2,8,8", "[1.0, 1.0, 0.5, 0.5]"),
+            Condition(
+                growth=NumberTest(
+                    one_of=(
+                        0.5,
+                        2.0,
+                    )
+                )
+            ),
+            True,
+        ),
         (resized("1,2,H,8", "[1.0, 1.0, 2.0, 2.0]"), Condition(growth=NumberTest(one_of=(2.0,))), None),
         (resized("1,2,H,8", "[1.0, 1.0, 2.0, 3.0]"), Condition(growth=NumberTest(one_of=(2.0,))), False),
         (resized("1,2,8,8", "[1.0, 1.0, 4.0, 8.0]"), Condition(growth=NumberTest(min=4.0)), True),

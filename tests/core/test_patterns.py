@@ -153,7 +153,7 @@ graph(%x: float32[1,8,6,6]) -> (%y) {
   %d = Conv(%x, %dw) {kernel_shape=[7,7], pads=[3,3,3,3], group=8} @depthwise
   %t = Transpose(%d) {perm=[0,2,3,1]} @there
   %n = LayerNormalization(%t, %scale, %scale) @norm
-  %u = MatMul(%n, %up) @up  %r = Relu(%u) @relu  %w = MatMul(%r, %down) @down
+  BETWEEN
   %g = Mul(%w, %gamma) @gamma
   %b = Transpose(%g) {perm=[0,3,1,2]} @back
   %y = Add(%b, %x) @add
@@ -188,9 +188,11 @@ CASES = {
     "attention of nn.MultiheadAttention": (MODULE, {"sequence-first": {"first"}, "attention-module": {
         "packed", "unsqueeze", "turn", "squeeze", "q1", "k1", "v1", "q2", "k2", "v2", "q", "k", "v",
         "kt", "scores", "softmax", "mix", "back", "merge"}}),
-    "block of ConvNeXt": (CONVNEXT, {"channels-last-block": {"there", "gamma", "back"}}),
-    "a norm alone between Transposes": (CONVNEXT.replace("""  %u = MatMul(%n, %up) @up  %r = Relu(%u) @relu  %w = MatMul(%r, %down) @down
-""", "  %w = Relu(%n) @relu\n"), {"format-change": {"there", "back"}}),
+    "block of ConvNeXt": (
+        CONVNEXT.replace("BETWEEN", "%u = MatMul(%n, %up) @up  %r = Relu(%u) @relu  %w = MatMul(%r, %down) @down"),
+        {"channels-last-block": {"there", "gamma", "back"}}),
+    "a norm alone between Transposes": (
+        CONVNEXT.replace("BETWEEN", "%w = Relu(%n) @relu"), {"format-change": {"there", "back"}}),
     "a dense layer, its norm, and logits that are flattened": ("""
 graph(%x: float32[1,8]) -> (%y, %z) {
   %w: float32[8,4] = random(seed=1)  %k: float32[4] = splat(1.0)  %v: float32[2,8,1,1] = random(seed=2)

@@ -19,7 +19,7 @@ _NOBODY_KNOWS = re.compile(r"whether the compiler takes .* is not known")
 """What says that nobody knows is told apart: it is no verdict."""
 
 _OF_ACCEPTANCE = re.compile(r"HAI[124]|HAI30[12]|IRK0[0-5]")
-"""Codes of rules that say what the compiler refuses or chokes on; the others are about accuracy, calibration or style."""
+"""Codes of rules that say what the compiler refuses or chokes on; the others are about accuracy or style."""
 
 _HEADER = re.compile(r"^# (\w+): (.*)$", re.MULTILINE)
 
