@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 OF_MODELS = (
     "attention", "axes", "hosted", "layers", "layout", "model", "names", "operand_sources", "operators", "opsets",
-    "preprocessing", "quantization", "ranges", "resources", "shapes", "sizes", "speed", "tensors", "training", "weights",
+    "preprocessing", "quantization", "ranges", "resources", "shapes", "sizes", "speed", "tensors", "training",
+    "weights",
 )  # fmt: skip
 OF_OTHER_INPUTS = ("calibration", "dfc_building", "dfc_parsing", "scripts", "toolcalls")
 

@@ -43,8 +43,8 @@ def wide_concat(subject: Subject) -> Iterator[Found]:
 def large_pool(subject: Subject) -> Iterator[Found]:
     """An average, or an instance norm, over a large map.
 
-    Why: the sum over the map leaves the range that the chip shifts numbers in ("shift delta exceeds the limit"), so that
-    quantization fails. Hailo's own model scripts divide the largest averages.
+    Why: the sum over the map leaves the range that the chip shifts numbers in ("shift delta exceeds the limit"), so
+    that quantization fails. Hailo's own model scripts divide the largest averages.
     Example: `torch.nn.AdaptiveAvgPool2d(1)` on 128 x 240 pixels, the first squeeze-and-excite block of an EfficientNet.
     Fix: have the compiler split it by a command of the model script, or pool in two steps.
     """
