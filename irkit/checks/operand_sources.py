@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from irkit.checks.reading import behind_idle
 from irkit.checks.telling import first_few
@@ -11,6 +11,7 @@ from irkit.diagnostics import Severity
 from irkit.inputs import fed_inputs
 from irkit.ir import Node
 from irkit.linter import Found, Subject, rule
+from irkit.style import plural
 from irkit.types import Shape, format_shape, is_static
 
 _ELEMENTWISE = ("Add", "Sub", "Mul", "Div", "Pow", "Max", "Min")
@@ -35,9 +36,9 @@ def unfolded_operand(subject: Subject) -> Iterator[Found]:
         else:
             shapes.append(maker)
     if shapes:
-        chain = tuple(node for node in subject.model.graph if node in subject.folded and node in subject.live)
+        chain = _chain(subject, shapes)
         listed = first_few(dict.fromkeys(node.op_id for node in chain))
-        text = f"shapes should be stored; {len(shapes)} are computed, by {len(chain)} nodes ({listed})"
+        text = f"shapes should be stored; found {len(shapes)} computed, by {plural(len(chain), 'node')} ({listed})"
         yield Found(text, shapes[0], fixable=subject.runs("fold-constants"), also=chain)
 
 
@@ -50,6 +51,18 @@ def _computed_operands(subject: Subject) -> dict[Node, list[Node]]:
             if source is not None and source.producer is not None and source.producer in subject.folded:
                 found.setdefault(source.producer, []).append(node)
     return found
+
+
+def _chain(subject: Subject, nodes: Iterable[Node]) -> tuple[Node, ...]:
+    """These nodes and those that compute constants for them, in the order of the graph."""
+    found: set[Node] = set()
+    pending = list(nodes)
+    while pending:
+        node = pending.pop()
+        if node in subject.folded and node not in found:
+            found.add(node)
+            pending += [value.producer for value in node.reads() if value.producer is not None]
+    return tuple(node for node in subject.model.graph if node in found)
 
 
 def _is_of_floats(node: Node) -> bool:
