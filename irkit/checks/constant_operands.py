@@ -30,12 +30,19 @@ def has_channels_first(subject: Subject, value: Value | None) -> bool:
     node = producer(subject, value)
     while node is not None and not node.domain and node.op in _KEEPING:
         computed = [operand for operand in node.inputs if operand is not None and not subject.is_constant(operand)]
-        node = producer(subject, computed[0]) if computed else None
+        if rank == 4 and _is_read_as_map(node.output):
+            return True
+        value = computed[0] if computed else None
+        node = producer(subject, value)
     if node is None or node.domain:
-        return False
+        return rank == 4 and value is not None and _is_read_as_map(value)
     if node.op in _MAPS:
         return rank == 4
     return rank == 3 and _flattens_map(subject, node) and has_channels_first(subject, node.input(0))
+
+
+def _is_read_as_map(value: Value) -> bool:
+    return any(use.slot == 0 and use.node.op in _MAPS and not use.node.domain for use in value.uses)
 
 
 def _flattens_map(subject: Subject, node: Node) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from irkit.checks.conditions import worked_axes
 from irkit.checks.cuts import producer
 from irkit.checks.reading import (
     after,
@@ -25,7 +26,8 @@ def norms(subject: Subject) -> dict[Node, str]:
     for root in subject.of("Sqrt"):
         found.update(_centred(subject, root) or _uncentred(subject, root))
     for norm in subject.of("ReduceL2"):
-        found.update(dict.fromkeys(_unit_length(subject, norm), "l2-normalize"))
+        of_map = worked_axes(norm) == (1,) and subject.rank(norm.input(0)) == 4
+        found.update(dict.fromkeys(_unit_length(subject, norm), "l2-normalize" if of_map else "l2-normalize-rows"))
     return found
 
 
