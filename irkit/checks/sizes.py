@@ -22,7 +22,10 @@ _LEAST_PATCH = 8
 """Convolutions with a kernel as large as their stride from this size on make patches, not maps."""
 
 
-@rule("HAI403", "wide-layer", Severity.ERROR, facts=("layer_outputs", "layer_outputs_refused"))
+_WIDTHS = ("layer_outputs", "layer_outputs_refused", "layer_inputs", "layer_inputs_refused", "layer_weights")
+
+
+@rule("HAI403", "wide-layer", Severity.ERROR, facts=_WIDTHS)
 def wide_layer(subject: Subject) -> Iterator[Found]:
     """A layer with more outputs, inputs or weights than any that is known to be compiled.
 

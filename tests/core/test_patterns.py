@@ -276,13 +276,17 @@ graph(%x: float32[1,8,8,6]) -> (%y) {
 graph(%x: float32[1,9,16]) -> (%y) {
   %eps: float32[] = 1e-6  %two: float32[] = 2.0
   %q = Pow(%x, %two) @square  %v = ReduceMean(%q) {axes=[-1]} @mean  %e = Add(%v, %eps) @eps  %s = Sqrt(%e) @root
-  %r = Reciprocal(%s) @inverse  %y = Mul(%x, %r) @normed
-}""", {"rms-norm": {"square", "mean", "root", "inverse", "normed"}}),
+  %r = Reciprocal(%s) @inverse  %n = Mul(%x, %r) @normed  %gain: float32[16] = random(seed=1)  %y = Mul(%n, %gain) @gain
+}""", {"rms-norm": {"square", "mean", "root", "inverse", "normed", "gain"}}),
     "L2 norm": ("""
 graph(%x: float32[1,8,4,4]) -> (%y) {
   %small: float32[] = 1e-12
   %n = ReduceL2(%x) {axes=[1]} @norm  %c = Clip(%n, %small) @clip  %y = Div(%x, %c) @divide
 }""", {"l2-normalize": {"norm", "clip", "divide"}}),
+    "L2 norm of tokens": ("""
+graph(%x: float32[1,9,16]) -> (%y) {
+  %n = ReduceL2(%x) {axes=[-1]} @norm  %y = Div(%x, %n) @divide
+}""", {"l2-normalize-rows": {"norm", "divide"}}),
     "SiLU": ("graph(%x: float32[1,4,8,8]) -> (%y) { %s = Sigmoid(%x) @s  %y = Mul(%s, %x) @m }", {"silu": {"s", "m"}}),
     "SiLU of an Identity": (
         "graph(%x: float32[1,4,8,8]) -> (%y) { %i = Identity(%x) @i  %s = Sigmoid(%i) @s  %y = Mul(%x, %s) @m }",
