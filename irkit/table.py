@@ -139,13 +139,14 @@ class AttributeTest:
     """Tests of one attribute; those given must all hold. Lists are tested element by element.
 
     An attribute that a node leaves out has the default of its operator's schema; where that has none, only `present`
-    is tested.
+    is tested. `equal`: whether all elements of a list are the same.
     """
 
     present: bool | None = None
     one_of: tuple[Scalar, ...] = ()
     min: float | None = None
     max: float | None = None
+    equal: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -160,6 +161,7 @@ class Condition:
         one_sided: whether of the first two inputs only one is stretched to the shape of the result.
         stretched: the axes along which a computed one of the first two inputs is stretched to the shape of the result,
             as one of these sets, axes of size 1 not counted; nothing need be stretched.
+        same_heads: whether the axes before the last two of the first two inputs are the same.
         constant_fits: whether the constant one of the first two inputs is a number, one a channel, or as large as the
             other, in the chip's order of axes.
         channels_first: whether input 0 surely has its channels as axis 1, as maps of convolutions have.
@@ -183,6 +185,7 @@ class Condition:
     same_rank: bool | None = None
     one_sided: bool | None = None
     stretched: tuple[tuple[int, ...], ...] = ()
+    same_heads: bool | None = None
     constant_fits: bool | None = None
     channels_first: bool | None = None
     axis: tuple[int, ...] = ()
@@ -373,6 +376,7 @@ class Facts:
         single_context_parameters: no network with more weights than this is known to run without reloading weights.
         layer_outputs: no layer with more output features is known to be compiled.
         layer_outputs_refused: a layer with as many output features, or more, is known to be too big.
+        attention_sum: no product of two activations over more positions is known to be compiled.
         attention_scores: no product of queries and keys with more numbers is known to be compiled.
         layer_inputs, layer_inputs_refused: the same of input features, of layers on tokens.
         layer_weights: no layer with more weights is known to be compiled.
@@ -407,6 +411,7 @@ class Facts:
     layer_outputs: NumberFact | None = None
     layer_outputs_refused: NumberFact | None = None
     attention_scores: NumberFact | None = None
+    attention_sum: NumberFact | None = None
     layer_inputs: NumberFact | None = None
     layer_inputs_refused: NumberFact | None = None
     layer_weights: NumberFact | None = None

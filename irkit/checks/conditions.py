@@ -173,6 +173,15 @@ def _stretched(case: Case, wanted: tuple[tuple[int, ...], ...]) -> Iterator[Outc
         yield Outcome(not axes or axes in allowed, f"{text}; found {_listed(axes)}")
 
 
+def _same_heads(case: Case, wanted: bool) -> Iterator[Outcome]:
+    shapes = [case.subject.shape(value) if value is not None else None for value in case.node.inputs[:2]]
+    heads = [shape[:-2] for shape in shapes if shape is not None]
+    known = len(heads) == 2 and all(map(is_static, heads))
+    found = " and ".join(format_shape(shape) for shape in shapes if shape is not None)
+    text = f"both factors must have the same number of heads; found {found}"
+    yield Outcome((heads[0] == heads[1]) is wanted if known else None, text)
+
+
 def _constant_fits(case: Case, wanted: bool) -> Iterator[Outcome]:
     found = operand_shapes(case.subject, case.node)
     shapes = f"{format_shape(found[2])} for {format_shape(found[1])}" if found is not None else "none"
@@ -324,6 +333,9 @@ def _attribute(node: Node, name: str, test: AttributeTest) -> Iterator[Outcome]:
         yield Outcome(None, f"attribute {name} is not known")
         return
     items = value if isinstance(value, tuple) else (value,)
+    if test.equal is not None:
+        text = f"{name} must {'' if test.equal else 'not '}be the same along all axes; found {_listed(value)}"
+        yield Outcome(None if value is None else (len(set(items)) <= 1) is test.equal, text)
     for passes, text in limits:
         yield Outcome(all(passes(item) for item in items), f"{name} must be {text}; found {_listed(value)}")
 
@@ -378,6 +390,7 @@ _TESTS: dict[str, Callable[[Case, Any], Iterator[Outcome]]] = {
     "same_rank": _same_rank,
     "one_sided": _one_sided,
     "stretched": _stretched,
+    "same_heads": _same_heads,
     "constant_fits": _constant_fits,
     "channels_first": _channels_first,
     "axis": _axis,

@@ -13,7 +13,6 @@ from irkit.diagnostics import Severity
 from irkit.ir import Node
 from irkit.linter import Found, Subject, rule, severity_of
 from irkit.table import NumberFact
-from irkit.types import format_shape
 
 _MOST_STEPS = 6
 """Nodes between a softmax and the product that it normalizes, at most."""
@@ -111,26 +110,24 @@ def many_patches(subject: Subject) -> Iterator[Found]:
             yield from _too_large(node, "patches", height * width, facts.patches, facts.patches_refused)
 
 
-@rule("HAI413", "large-attention", Severity.WARNING, facts=("attention_scores",))
+@rule("HAI413", "large-attention", Severity.WARNING, facts=("attention_scores", "attention_sum"))
 def large_attention(subject: Subject) -> Iterator[Found]:
-    """An attention that compares more queries and keys than any that is known to be compiled.
+    """An attention that compares more queries and keys, or sums over more positions, than any known to be compiled.
 
     Why: each query has a score for each key in each head, and the softmax over them must be placed on the chip: "No
     successful assignments" at that of six heads over 2305 tokens.
     Example: a ViT with six heads on 48 x 48 patches.
     Fix: fewer tokens: a smaller image, larger patches, windows as in Swin, or keys of a pooled map.
     """
-    fact = subject.target.facts.attention_scores
-    if fact is None:
-        return
+    facts = subject.target.facts
     for node in subject.of("Softmax"):
-        shape = shape_in(subject, node)
-        sizes = [dim for dim in shape or () if isinstance(dim, int)]
-        count = math.prod(sizes)
-        if len(sizes) >= 3 and count > fact.value and _is_of_products(subject, node):
-            text = f"Softmax: an attention should have at most {fact.value} scores; found {count}"
-            found = f"{text}, {format_shape(shape)} {grounds(fact.confidence, fact.evidence)}"
-            yield Found(found, node, severity_of(fact.confidence), advice=fact.advice)
+        sizes = [dim for dim in shape_in(subject, node) or () if isinstance(dim, int)]
+        if len(sizes) >= 3 and _is_of_products(subject, node):
+            yield from _too_large(node, "scores of an attention", math.prod(sizes), facts.attention_scores, None)
+    for node in subject.of("MatMul"):
+        last = (shape_in(subject, node) or (0,))[-1]
+        if isinstance(last, int) and not any(subject.is_constant(value) for value in node.reads()):
+            yield from _too_large(node, "positions that a product sums over", last, facts.attention_sum, None)
 
 
 def _is_of_products(subject: Subject, softmax: Node) -> bool:
