@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 
 from irkit import ops
+from irkit.checks.conditions import worked_axes
 from irkit.checks.cuts import is_layer, producer
 from irkit.checks.reading import behind_idle, is_op, made_by, only_user, shapes_of, sizes, turns, users
 from irkit.identities import constant_integers, permutation
@@ -15,13 +16,17 @@ from irkit.linter import Subject
 _SHUFFLES = frozenset({
     (0, 2, 1, 3, 4),  # channels of groups, channel shuffle
     (0, 1, 4, 2, 5, 3), (0, 3, 4, 1, 5, 2),  # depth to space, CRD and DCR
-    (0, 1, 3, 5, 2, 4), (0, 3, 5, 1, 2, 4),  # space to depth, likewise
     (0, 1, 3, 4, 2, 5),  # patch merging of Swin, channels last
 })  # fmt: skip
 """Permutations between two Reshapes that split and merge axes of a feature map."""
 
+_UNSHUFFLES = frozenset({(0, 1, 3, 5, 2, 4), (0, 3, 5, 1, 2, 4)})
+"""The same of space to depth, CRD and DCR."""
+
 _ON_MAPS = ("Conv", "ConvTranspose", "MaxPool", "AveragePool", "GlobalAveragePool", "Resize", "BatchNormalization")
 """Operators whose operand has its channels as axis 1."""
+
+_POOLS = ("GlobalAveragePool", "GlobalMaxPool", "AveragePool", "MaxPool", "ReduceMean", "Conv")
 
 _WINDOWS = (0, 1, 3, 2, 4, 5)
 _FLATTENING = ("Reshape", "Flatten")
@@ -34,6 +39,9 @@ def layouts(subject: Subject) -> dict[Node, str]:
         for name, is_so in _ALONE.items():
             if is_so(subject, node):
                 found.setdefault(node, name)
+    for squeeze in subject.of("Squeeze"):
+        if _is_squeeze_of_pooled(subject, squeeze):
+            found[squeeze] = "classifier-flatten"
     for transpose in subject.of("Transpose"):
         for name, members in _AROUND.items():
             found.update(dict.fromkeys(members(subject, transpose), name))
@@ -61,6 +69,19 @@ def _is_classifier_flatten(subject: Subject, node: Node) -> bool:
         return False
     readers = users(subject, node.output)
     return math.prod(space) == 1 or all(is_layer(subject, user) for user in readers)
+
+
+def _is_squeeze_of_pooled(subject: Subject, node: Node) -> bool:
+    """Whether axes of height and width are dropped that pooling made 1, at once or one after the other."""
+    axes, rank = worked_axes(node), subject.rank(node.input(0))
+    if axes is None or rank is None or any(axis % rank < 2 for axis in axes):
+        return False
+    first: Node | None = node
+    while first is not None and (before := made_by(subject, first.input(0), "Squeeze")) is not None:
+        first = before
+    shape = sizes(subject, first.input(0)) if first is not None else None
+    pool = made_by(subject, first.input(0), *_POOLS) if first is not None else None
+    return pool is not None and shape is not None and len(shape) == 4 and shape[2:] == (1, 1)
 
 
 def _is_sequence_flatten(subject: Subject, node: Node) -> bool:
@@ -130,9 +151,18 @@ _ALONE = {
 
 
 def _shuffle(subject: Subject, transpose: Node) -> list[Node]:
-    """The Reshape, Transpose, Reshape of a channel shuffle, of a pixel shuffle either way, or of patch merging."""
+    """The Reshape, Transpose, Reshape of a channel shuffle, of a pixel shuffle, or of patch merging."""
+    return _between_views(subject, transpose) if permutation(transpose) in _SHUFFLES else []
+
+
+def _unshuffle(subject: Subject, transpose: Node) -> list[Node]:
+    """The same of space to depth."""
+    return _between_views(subject, transpose) if permutation(transpose) in _UNSHUFFLES else []
+
+
+def _between_views(subject: Subject, transpose: Node) -> list[Node]:
     split, merge = made_by(subject, transpose.input(0), "Reshape"), only_user(subject, transpose, "Reshape")
-    if permutation(transpose) not in _SHUFFLES or split is None or merge is None:
+    if split is None or merge is None:
         return []
     before, after = sizes(subject, split.input(0)), sizes(subject, merge.output)
     is_map = before is not None and after is not None and len(before) == len(after) == 4 and before[0] == after[0]
@@ -254,6 +284,7 @@ _AROUND = {
     "tokens": _tokens,
     "map-dense": _map_dense,
     "shuffle": _shuffle,
+    "unshuffle": _unshuffle,
     "window-partition": _windows,
 }
 

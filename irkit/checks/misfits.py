@@ -37,6 +37,7 @@ def misfits(subject: Subject) -> dict[Node, str]:
     for concat in subject.of("Concat"):
         found.update(dict.fromkeys(_unfold(subject, concat), "unfold"))
     for layer in subject.of(*_RECURRENT):
+        found.update(dict.fromkeys(_behind_recurrence(subject, layer), "behind-recurrence"))
         found.update(dict.fromkeys(_directions(subject, layer), "recurrent-direction"))
     found.update(dict.fromkeys(_flattened_logits(subject), "flattened-logits"))
     for norm in subject.of("BatchNormalization"):
@@ -95,6 +96,22 @@ def _directions(subject: Subject, layer: Node) -> Iterator[Node]:
         for user in users(subject, output):
             if is_op(user, "Slice", "Gather"):
                 yield user
+
+
+def _behind_recurrence(subject: Subject, layer: Node) -> Iterator[Node]:
+    """The dense layers that read what a recurrent layer makes, with their biases, past changes of layout."""
+    pending = [user for output in layer.outputs for user in users(subject, output)]
+    seen: set[Node] = set()
+    while pending:
+        node = pending.pop()
+        if node in seen:
+            continue
+        seen.add(node)
+        if is_op(node, "Gemm", "MatMul") and is_layer(subject, node):
+            yield node
+            yield from (user for user in users(subject, node.output) if is_op(user, "Add"))
+        elif is_op(node, *_LAYOUT, "Squeeze", "Unsqueeze", "Slice", "Gather", "Concat"):
+            pending += users(subject, node.output)
 
 
 def _is_over_width(subject: Subject, softmax: Node) -> bool:

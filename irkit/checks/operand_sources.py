@@ -5,15 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 
-from irkit.checks.reading import behind_idle
+from irkit.checks.reading import behind_idle, made_by
 from irkit.checks.telling import first_few
 from irkit.diagnostics import Severity
 from irkit.inputs import fed_inputs
-from irkit.ir import Node
+from irkit.ir import Node, Value
 from irkit.linter import Found, Subject, rule
 from irkit.style import plural
 from irkit.types import Shape, format_shape, is_static
 
+_PARTS = ("Slice", "Split", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Expand")
 _ELEMENTWISE = ("Add", "Sub", "Mul", "Div", "Pow", "Max", "Min")
 
 
@@ -83,14 +84,32 @@ def stretched_input(subject: Subject) -> Iterator[Found]:
     for node in subject.of(*_ELEMENTWISE):
         whole = subject.shape(node.output)
         for value in node.inputs:
-            source = behind_idle(subject, value)
-            if source is None or source not in inputs:
+            source = _input_of(subject, value)
+            if source is None or source not in inputs or len(node.inputs) < 2:
                 continue
-            shape = subject.shape(source)
-            if len(node.inputs) > 1 and _is_smaller(shape, whole):
+            shape, met = subject.shape(source), format_shape(whole)
+            if source is behind_idle(subject, value) and _is_smaller(shape, whole):
                 text = f"input `{source.name}` should be as large as what it meets"
-                found = f"found {format_shape(shape)} for {format_shape(whole)}"
-                yield Found(f"{text}; {found}", node)
+                yield Found(f"{text}; found {format_shape(shape)} for {met}", node)
+            elif source is not behind_idle(subject, value) and _meets_scores(subject, node, value):
+                text = f"scores of an attention should not meet a part of input `{source.name}`"
+                yield Found(f"{text}; found {format_shape(shape)} for {met}", node)
+
+
+def _input_of(subject: Subject, value: Value | None) -> Value | None:
+    """The input of the network that a value is, or is a part of in another layout."""
+    value = behind_idle(subject, value)
+    while (maker := made_by(subject, value, *_PARTS)) is not None:
+        value = behind_idle(subject, maker.input(0))
+    return value
+
+
+def _meets_scores(subject: Subject, node: Node, value: Value | None) -> bool:
+    """Whether the other operand is a product of queries and keys, scaled or taken apart by heads."""
+    other = next((operand for operand in node.inputs if operand is not value), None)
+    while (maker := made_by(subject, other, "Mul", "Div", *_PARTS)) is not None:
+        other = maker.input(0)
+    return made_by(subject, other, "MatMul") is not None
 
 
 def _is_smaller(shape: Shape | None, whole: Shape | None) -> bool:

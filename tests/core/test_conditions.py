@@ -266,3 +266,54 @@ def test_steps_that_are_left_out_are_one() -> None:
     graph = """graph(%x: float32[1,2,8,8]) -> (%y) {
       %s: int64[1] = [0]  %e: int64[1] = [4]  %a: int64[1] = [2]  %y = Slice(%x, %s, %e, %a) @n }"""
     assert case(graph, Condition(steps=(1,)))[0] is True
+
+
+JOINED = """graph(%x: float32[1,4,5,6], %gate: float32[1,4,1,1], %pixel: float32[1,1,5,6], %row: float32[1,4,1,6],
+  %flat: float32[1,4,1,6], %narrow: float32[1,4,1,1]) -> (%y) {
+  %c: float32[1,1,1,6] = splat(1.0)
+  %y = OP @n
+}"""
+
+
+@pytest.mark.parametrize(
+    ("op", "wanted", "expected"),
+    [
+        ("Mul(%x, %gate)", ((2, 3), (1,)), True),
+        ("Mul(%gate, %x)", ((2, 3), (1,)), True),
+        ("Mul(%x, %pixel)", ((2, 3), (1,)), True),
+        ("Mul(%x, %row)", ((2, 3), (1,)), False),
+        ("Mul(%flat, %narrow)", ((2, 3), (1,)), True),  # the map has a height of 1
+        ("Mul(%x, %x)", ((),), True),
+        ("Mul(%x, %gate)", ((),), False),
+        ("Mul(%x, %c)", ((),), True),  # of constants another test speaks
+    ],
+)
+def test_along_which_axes_an_operand_is_stretched(op: str, wanted: tuple[tuple[int, ...], ...], expected: bool) -> None:
+    assert case(JOINED.replace("OP", op), Condition(stretched=wanted))[0] is expected
+
+
+@pytest.mark.parametrize(("heads", "expected"), [("2", True), ("1", False), ("H", None)])
+def test_factors_with_the_same_number_of_heads(heads: str, expected: bool | None) -> None:
+    graph = f"graph(%q: float32[1,2,5,4], %k: float32[1,{heads},4,5]) -> (%y) {{ %y = MatMul(%q, %k) @n }}"
+    assert case(graph, Condition(same_heads=True))[0] is expected
+
+
+@pytest.mark.parametrize(("strides", "expected"), [(", strides=[2,2]", True), (", strides=[2,1]", False), ("", True)])
+def test_the_same_along_all_axes(strides: str, expected: bool) -> None:
+    graph = pooled(strides)
+    assert case(graph, Condition(attributes={"strides": AttributeTest(equal=True)}))[0] is expected
+    assert case(graph, Condition(attributes={"strides": AttributeTest(equal=False)}))[0] is not expected
+
+
+@pytest.mark.parametrize(
+    ("type", "expected"), [("1,4,1,1", True), ("1,4", True), ("1,4,2,1", False), ("1,4,H,1", None)]
+)
+def test_how_many_positions_there_are(type: str, expected: bool | None) -> None:
+    assert case(relu(f"float32[{type}]"), Condition(space=(1,)))[0] is expected
+
+
+def test_inputs_are_told_by_number() -> None:
+    with pytest.raises(ValueError, match="`values` goes by the number of the input; found `first`"):
+        Condition(values={"first": (1.0,)})
+    with pytest.raises(ValueError, match="`ranks` goes by the number of the input; found `first`"):
+        Condition(ranks={"first": (1,)})

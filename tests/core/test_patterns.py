@@ -211,6 +211,23 @@ graph(%x: float32[1,2,6,8], %cos: float32[1,2,6,8], %sin: float32[1,2,6,8]) -> (
   %a, %b = Split(%x) {axis=-1} @halves  %t = Concat(%b, %a) {axis=-1} @swapped  %g = Mul(%t, %sign) @sign
   %h = Mul(%g, %sin) @sin  %c = Mul(%x, %cos) @cos  %y = Add(%c, %h) @rotated
 }""", {"rope": {"halves", "swapped", "sign", "sin", "cos", "rotated"}}),
+    "space to depth": ("""
+graph(%x: float32[1,3,8,8]) -> (%y) {
+  %cut: int64[6] = [1, 3, 4, 2, 4, 2]  %map: int64[4] = [1, 12, 4, 4]
+  %r = Reshape(%x, %cut) @cut  %t = Transpose(%r) {perm=[0,1,3,5,2,4]} @turn  %y = Reshape(%t, %map) @merge
+}""", {"unshuffle": {"cut", "turn", "merge"}}),
+    "a dense layer behind a recurrent one": ("""
+graph(%x: float32[6,1,4]) -> (%y) {
+  %w: float32[1,32,4] = random(seed=1)  %r: float32[1,32,8] = random(seed=2)  %d: float32[8,3] = random(seed=3)
+  %b: float32[3] = random(seed=4)  %one: int64[1] = [1]
+  %l = LSTM(%x, %w, %r) {hidden_size=8} @lstm  %s = Squeeze(%l, %one) @squeeze  %m = MatMul(%s, %d) @dense
+  %y = Add(%b, %m) @bias
+}""", {"behind-recurrence": {"dense", "bias"}}),
+    "a pooled map without its axes": ("""
+graph(%x: float32[1,8,4,4]) -> (%y) {
+  %last: int64[1] = [-1]
+  %p = GlobalAveragePool(%x) @pool  %s = Squeeze(%p, %last) @once  %y = Squeeze(%s, %last) @twice
+}""", {"classifier-flatten": {"once", "twice"}}),
     "windows": (WINDOWS, {"window-partition": {
         "cut", "turn", "windows", "tokens", "again", "grid", "turn_back", "whole"}}),
     "tokens and back": (PATCHES.replace("BETWEEN", "%n = LayerNormalization(%k, %gain) @norm"), {"tokens": {
@@ -345,6 +362,12 @@ ELSEWHERE = {
 }  # fmt: skip
 
 NOT = {
+    "a pooled row without its height": """
+graph(%x: float32[1,8,1,4]) -> (%y) {
+  %two: int64[1] = [2]  %y = Squeeze(%x, %two) @squeeze }""",
+    "a squeeze of what was turned": """
+graph(%x: float32[9,4,1]) -> (%y) {
+  %two: int64[1] = [2]  %t = Transpose(%x) {perm=[2,1,0]} @turn  %y = Squeeze(%x, %two) @squeeze }""",
     "a product with the sigmoid of another": """
 graph(%x: float32[1,4,8,8], %z: float32[1,4,8,8]) -> (%y) { %s = Sigmoid(%z) @s  %y = Mul(%x, %s) @m }""",
     "a sigmoid that is read elsewhere too": """
