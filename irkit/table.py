@@ -377,10 +377,10 @@ class Facts:
         single_context_parameters: no network with more weights than this is known to run without reloading weights.
         layer_outputs: no layer with more output features is known to be compiled.
         layer_outputs_refused: a layer with as many output features, or more, is known to be too big.
-        attention_sum: no product of two activations over more positions is known to be compiled.
-        attention_scores: no product of queries and keys with more numbers is known to be compiled.
         layer_inputs, layer_inputs_refused: the same of input features, of layers on tokens.
         layer_weights: no layer with more weights is known to be compiled.
+        attention_sum: no product of two activations over more positions is known to be compiled.
+        attention_scores, attention_scores_refused: the same of the scores of an attention.
         patches, patches_refused: the same of the patches that an image is taken apart into.
         row_size: no convolution on rows of more numbers (columns times channels) is known to be compiled.
         concat_inputs: no Concat of more tensors is known to be compiled.
@@ -412,6 +412,7 @@ class Facts:
     layer_outputs: NumberFact | None = None
     layer_outputs_refused: NumberFact | None = None
     attention_scores: NumberFact | None = None
+    attention_scores_refused: NumberFact | None = None
     attention_sum: NumberFact | None = None
     layer_inputs: NumberFact | None = None
     layer_inputs_refused: NumberFact | None = None

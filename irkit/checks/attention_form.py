@@ -43,13 +43,13 @@ def attentions(subject: Subject) -> dict[Node, str]:
 
     They are `attention` as heads are split by view and permute in PyTorch, and `attention-module` as its
     MultiheadAttention does it, the sequence first. `attention-of-keras`, where heads are scaled before they are turned,
-    is told of the Reshapes and the Softmax.
+    is told of the Reshapes, the Transposes and the Softmax.
     """
     found: dict[Node, str] = {}
     for softmax in subject.of("Softmax"):
         members, name = _around(subject, softmax)
         if name == "attention-of-keras":
-            members = [node for node in members if is_op(node, "Reshape", "Softmax")]
+            members = [node for node in members if is_op(node, "Reshape", "Transpose", "Softmax")]
         found.update(dict.fromkeys((node for node in members if not _is_of_batch(node)), name))
     return found
 

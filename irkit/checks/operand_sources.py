@@ -33,7 +33,7 @@ def unfolded_operand(subject: Subject) -> Iterator[Found]:
         if _is_of_floats(maker):
             whose = f"the constant operand of {readers[0].op}" if readers else "a constant"
             text = f"{whose} should be stored; found `{maker.output.name}`, computed by {maker.op}"
-            yield Found(text, maker, fixable=subject.runs("fold-constants"), also=tuple(readers))
+            yield Found(text, maker, fixable=subject.runs("fold-constants"), also=(*_chain(subject, [maker]), *readers))
         else:
             shapes.append(maker)
     if shapes:

@@ -110,7 +110,10 @@ def many_patches(subject: Subject) -> Iterator[Found]:
             yield from _too_large(node, "patches", height * width, facts.patches, facts.patches_refused)
 
 
-@rule("HAI413", "large-attention", Severity.WARNING, facts=("attention_scores", "attention_sum"))
+_ATTENTION = ("attention_scores", "attention_scores_refused", "attention_sum")
+
+
+@rule("HAI413", "large-attention", Severity.ERROR, facts=_ATTENTION)
 def large_attention(subject: Subject) -> Iterator[Found]:
     """An attention that compares more queries and keys, or sums over more positions, than any known to be compiled.
 
@@ -123,7 +126,10 @@ def large_attention(subject: Subject) -> Iterator[Found]:
     for node in subject.of("Softmax"):
         sizes = [dim for dim in shape_in(subject, node) or () if isinstance(dim, int)]
         if len(sizes) >= 3 and _is_of_products(subject, node):
-            yield from _too_large(node, "scores of an attention", math.prod(sizes), facts.attention_scores, None)
+            count = math.prod(sizes)
+            yield from _too_large(
+                node, "scores of an attention", count, facts.attention_scores, facts.attention_scores_refused
+            )
     for node in subject.of("MatMul"):
         last = (shape_in(subject, node) or (0,))[-1]
         if isinstance(last, int) and not any(subject.is_constant(value) for value in node.reads()):

@@ -182,7 +182,7 @@ CASES = {
     "attention, heads apart": (HUGGING_FACE.replace("EARLY", "%q2 = Identity(%q1) @none"), {"attention": {
         "q1", "k1", "v1", "qt", "kt", "vt", "scores", "scale", "masked", "softmax", "mix", "back", "merge"}}),
     "attention of Keras": (HUGGING_FACE.replace("EARLY", "%q2 = Mul(%q1, %scale) @early"), {"attention-of-keras": {
-        "q1", "k1", "v1", "softmax", "merge"}}),
+        "q1", "k1", "v1", "qt", "kt", "vt", "softmax", "back", "merge"}}),
     "attention of YOLO11": (YOLO, {"attention": {
         "heads", "parts", "scale", "qt", "scores", "softmax", "pt", "mix", "merge", "value_map"}}),
     "attention of nn.MultiheadAttention": (MODULE, {"sequence-first": {"first"}, "attention-module": {
