@@ -5,7 +5,8 @@ reshapes, transposes, pads, slices, pools and resizes that change nothing, x + 0
 other. Pairs that leave something become one node:
 
     Transpose(Transpose(x, p), q)  =  Transpose(x, p[q])
-    Reshape(f(x), shape)           =  Reshape(x, shape)     f: Reshape, Flatten, Squeeze, Unsqueeze; shape without 0
+    Reshape(f(x), shape)           =  Reshape(x, shape)     f: Reshape, Flatten, Squeeze, Unsqueeze; shape without 0,
+                                                            not where a map of rank 4 is cut into patches of rank 6
 
 A graph output keeps its name: the value that takes its place takes the name. Where it cannot, because it is a graph
 input, stored data, a value of an outer graph or an output itself, the node stays (so a body of Scan or Loop never
@@ -65,7 +66,7 @@ def _merge_with_source(model: irkit.Model, context: irkit.Context, node: irkit.N
         if first is None or second is None:
             return False
         perm = tuple(first[axis] for axis in second)
-    elif node.op != "Reshape" or inner.op not in _ONLY_SHAPE or not _is_absolute(node):
+    elif node.op != "Reshape" or inner.op not in _ONLY_SHAPE or not _is_absolute(node) or _cuts_map(inner, node):
         return False
     with context.rewriting(model, f"{inner.op} before {node.op}", node.name) as allowed:
         if allowed:
@@ -83,6 +84,12 @@ def _remove_unread(node: irkit.Node | None) -> None:
         node.graph.remove(node)
         data = node.input(0)
         node = data.producer if data is not None else None
+
+
+def _cuts_map(inner: irkit.Node, node: irkit.Node) -> bool:
+    """Whether a map is cut into patches or windows: compilers know that by the map."""
+    before, after = inner.output.shape, node.output.shape
+    return before is not None and after is not None and len(before) == 4 and len(after) == 6
 
 
 def _is_absolute(node: irkit.Node) -> bool:
