@@ -319,10 +319,10 @@ PATTERNS = frozenset({
     "behind-selection", "box-distribution", "channels-last-block", "classifier-flatten", "dense-norm", "dense-rows",
     "flattened-logits", "flattened-tail", "format-change", "gelu-erf", "gelu-erf-halved-first",
     "gelu-erf-reordered", "gelu-tanh", "group-norm", "hard-swish", "l2-normalize", "l2-normalize-rows",
-    "layer-norm", "layer-norm-map", "map-dense", "norm-rows", "one-hot", "quick-gelu", "recurrent-direction",
-    "repeat-heads", "rms-norm", "rope", "sequence-first", "sequence-flatten", "shuffle", "silu", "softmax",
-    "squeeze-excite", "token-mixing", "token-pooling", "tokens", "unfold", "unshuffle", "width-softmax",
-    "window-partition", "yolo-head",
+    "layer-norm", "layer-norm-map", "map-dense", "map-of-tokens", "norm-rows", "one-hot", "quick-gelu",
+    "recurrent-direction", "repeat-heads", "rms-norm", "rope", "sequence-first", "sequence-flatten", "shuffle",
+    "silu", "softmax", "squeeze-excite", "token-mixing", "token-pooling", "tokens", "unfold", "unshuffle",
+    "width-softmax", "window-partition", "yolo-head",
 })  # fmt: skip
 """The groups of operators that irkit recognises in a graph (see `irkit.checks.patterns`), by name."""
 

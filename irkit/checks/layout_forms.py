@@ -47,6 +47,7 @@ def layouts(subject: Subject) -> dict[Node, str]:
             found.update(dict.fromkeys(members(subject, transpose), name))
         if transpose not in found and _changes_format(subject, transpose):
             found[transpose] = "format-change"
+        found.update(dict.fromkeys(_map_of_tokens(subject, transpose), "map-of-tokens"))
     for one_hot in subject.of("OneHot"):
         found.update(dict.fromkeys(_one_hot(subject, one_hot), "one-hot"))
     for turned in subject.of("Concat"):
@@ -287,6 +288,15 @@ _AROUND = {
     "unshuffle": _unshuffle,
     "window-partition": _windows,
 }
+
+
+def _map_of_tokens(subject: Subject, transpose: Node) -> list[Node]:
+    """Tokens folded up to a map with its channels last, which a Transpose makes one of channels first for a layer."""
+    view = made_by(subject, transpose.input(0), "Reshape")
+    if view is None or not turns(transpose, (0, 3, 1, 2)) or not _is_token_grid(subject, view):
+        return []
+    is_for_a_layer = any(is_op(user, "Conv", "ConvTranspose") for user in users(subject, transpose.output))
+    return [view, transpose] if is_for_a_layer and len(sizes(subject, view.input(0)) or ()) == 3 else []
 
 
 def _changes_format(subject: Subject, transpose: Node) -> bool:

@@ -1,4 +1,4 @@
-"""HAI209 and HAI210: operands that the compiler does not find where it looks for them."""
+"""HAI209 to HAI211: operands that the compiler does not find where it looks for them."""
 
 from __future__ import annotations
 
@@ -118,3 +118,19 @@ def _is_smaller(shape: Shape | None, whole: Shape | None) -> bool:
 
 def _count(shape: Shape | None) -> int:
     return math.prod(dim for dim in shape or () if isinstance(dim, int))
+
+
+@rule("HAI211", "redundant-slice", Severity.WARNING)
+def redundant_slice(subject: Subject) -> Iterator[Found]:
+    """A Slice that takes everything.
+
+    Why: the compiler removes it while it fuses layers, and crashed where what reads it had no shape for it.
+    Example: `x[:, :, :]` of a tensor that is no longer, `x[:, :length]` with the length it has.
+    Fix: irkit optimize removes it; any ONNX simplifier does too.
+    """
+    slices = [node for node in subject.idle if node.op == "Slice" and node in subject.live]
+    if slices:
+        text = (
+            f"a Slice should take a part; found {len(slices)} that {'takes' if len(slices) == 1 else 'take'} everything"
+        )
+        yield Found(text, slices[0], fixable=subject.runs("remove-identity"), also=tuple(slices))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from irkit.checks.conditions import worked_axes
 from irkit.checks.constant_operands import has_channels_first
 from irkit.checks.cuts import is_layer, producer, sources, weights_of
 from irkit.checks.reading import integers, is_op, shape_in
@@ -95,7 +96,8 @@ def many_patches(subject: Subject) -> Iterator[Found]:
     """A network that takes an image apart into more patches than any that is known to be compiled.
 
     Why: each patch becomes a token, and attention compares each with each: four times the pixels are sixteen times the
-    work. At 960 pixels the compiler found no layout for the patches themselves.
+    work. At 960 pixels the compiler found no layout for the patches themselves; the Slice that cuts the class token
+    from 2305 failed as well.
     Example: a ViT-B/16 on 960 x 960 pixels: 3600 patches; on 224 x 224 there are 196.
     Fix: a smaller image, or larger patches.
     """
@@ -108,6 +110,10 @@ def many_patches(subject: Subject) -> Iterator[Found]:
         height, width = shape[2:]
         if isinstance(height, int) and isinstance(width, int):
             yield from _too_large(node, "patches", height * width, facts.patches, facts.patches_refused)
+    for node in subject.of("Slice"):
+        tokens = shape_in(subject, node) or ()
+        if len(tokens) == 3 and isinstance(tokens[1], int) and worked_axes(node) in ((1,), (-2,)):
+            yield from _too_large(node, "tokens to cut from", tokens[1], facts.patches, facts.patches_refused)
 
 
 _ATTENTION = ("attention_scores", "attention_scores_refused", "attention_sum")

@@ -238,6 +238,11 @@ graph(%x: float32[1,8,4,4]) -> (%y) {
     "tokens, channels last": ("""
 graph(%x: float32[1,4,4,8]) -> (%y) {
   %t: int64[3] = [1, 16, 8]  %r = Relu(%x) @relu  %y = Reshape(%r, %t) @merge }""", {"tokens": {"merge"}}),
+    "tokens folded up for a layer": ("""
+graph(%x: float32[1,16,8]) -> (%y) {
+  %m: int64[4] = [1, 4, 4, 8]  %w: float32[2,8,1,1] = random(seed=1)
+  %r = Reshape(%x, %m) @fold  %t = Transpose(%r) {perm=[0,3,1,2]} @turn  %y = Conv(%t, %w) {kernel_shape=[1,1]} @conv
+}""", {"map-of-tokens": {"fold", "turn"}}),
     "token mixing": ("""
 graph(%x: float32[1,16,8]) -> (%y) {
   %w: float32[16,16] = random(seed=1)

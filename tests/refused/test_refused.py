@@ -32,10 +32,7 @@ MISSED = {
     "attention-of-c2psa-in-a-segmenter",  # compiles in a detector
     "decoder-joined-to-early-features",  # the partition of the whole network, put down to this
     "residual-of-mobilenet-v2-over-a-large-map",  # the same
-    "slice-of-the-class-token-of-2305",
-    "slice-that-takes-everything",
     "strided-conv-of-768-channels-on-80-by-80",  # Hailo compiles it for Hailo-8
-    "tokens-back-to-a-map",  # depth_anything_vits, which Hailo compiles for Hailo-8, has it
 }
 """Forms that lint has nothing to say of: none may join them."""
 
@@ -90,9 +87,8 @@ def test_there_are_enough_of_them() -> None:
 @pytest.mark.parametrize("line", ["3.x", "5.x"])
 def test_most_are_flagged_at_the_right_node(scores: list[Score], line: str, side: str) -> None:
     found = list(of(scores, side=side, line=line))
-    if (side, line) == ("held_out_4", "5.x"):  # three forms: two are right
-        pytest.skip("three forms are too few for a share")
-    assert share(found) >= ENOUGH, [item.form.name for item in found if not item.right]
+    missed = [item.form.name for item in found if not item.right]
+    assert share(found) >= ENOUGH or len(missed) <= 1, missed  # of three forms, one is more than the rest of a share
 
 
 @pytest.mark.parametrize(("side", "line"), FIRST_LOOK)
