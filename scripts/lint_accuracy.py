@@ -135,10 +135,10 @@ _LIMITS = """\
   who wrote rules saw the model, the node and the message put together here; a fact on the same operator may well be in
   the table.
 - A node that lint flags need not be the one that the compiler names first.
-- What lint has nothing to say of today, the forms marked missed below, compiles elsewhere in the same form (the attention of
-  YOLO11, a residual of MobileNetV2, a decoder that joins early features, a convolution of YOLO11x): there the network as a
-  whole was refused, or another chip was meant. Likewise a form of high evidence gets a warning in the place of an error
-  where networks that compile have it, or where it hangs on the weights.
+- What lint has nothing to say of today, the forms marked missed below, compiles elsewhere in the same form (the
+  attention of YOLO11, a residual of MobileNetV2, a decoder that joins early features, a convolution of YOLO11x):
+  there the network as a whole was refused, or another chip was meant. Likewise a form of high evidence gets a
+  warning in the place of an error where networks that compile have it, or where it hangs on the weights.
 """
 
 
