@@ -31,8 +31,8 @@ def unfolded_operand(subject: Subject) -> Iterator[Found]:
     shapes: list[Node] = []
     for maker, readers in subject.once(_computed_operands).items():
         if _is_of_floats(maker):
-            whose = f"the constant operand of {readers[0].op}" if readers else "a constant"
-            text = f"{whose} should be stored; found `{maker.output.name}`, computed by {maker.op}"
+            found = f"found `{maker.output.name}`, computed by {maker.op}"
+            text = f"the constant operand of {readers[0].op} should be stored; {found}"
             yield Found(text, maker, fixable=subject.runs("fold-constants"), also=(*_chain(subject, [maker]), *readers))
         else:
             shapes.append(maker)

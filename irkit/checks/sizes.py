@@ -113,7 +113,7 @@ def many_patches(subject: Subject) -> Iterator[Found]:
     for node in subject.of("Slice"):
         tokens = shape_in(subject, node) or ()
         if len(tokens) == 3 and isinstance(tokens[1], int) and worked_axes(node) in ((1,), (-2,)):
-            yield from _too_large(node, "tokens to cut from", tokens[1], facts.patches, facts.patches_refused)
+            yield from _too_large(node, "tokens to cut from", tokens[1], facts.patches, None)
 
 
 _ATTENTION = ("attention_scores", "attention_scores_refused", "attention_sum")

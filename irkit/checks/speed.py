@@ -119,7 +119,7 @@ def unusual_kernel(subject: Subject) -> Iterator[Found]:
     """A convolution with a kernel of a size that no compiled network is known to have.
 
     Why: the limits are not public; what was seen is safe. Patches, whose kernel is as large as its stride, become
-    another layer and are not meant.
+    another layer and are not meant. A kernel above 16, larger than that of any patch, is a warning.
     Example: `torch.nn.Conv2d(64, 64, 31, groups=64)`.
     Fix: two smaller kernels one after the other, or a dilated one.
     """
@@ -131,7 +131,7 @@ def unusual_kernel(subject: Subject) -> Iterator[Found]:
 def unusual_stride(subject: Subject) -> Iterator[Found]:
     """A convolution with a stride that no compiled network is known to have.
 
-    Why: the limits are not public; what was seen is safe.
+    Why: the limits are not public; what was seen is safe. A stride above 16 is a warning.
     Example: `torch.nn.Conv2d(64, 128, 5, stride=3)`.
     Fix: a stride of 1, 2 or 4, or a pooling behind the convolution.
     """
